@@ -1,0 +1,9 @@
+"""What a person sees when a number is undefined, and when it is defined but weak."""
+
+
+class IsonumError(ValueError):
+    """The input cannot give the number asked for. The message says what was expected, what came and what to do."""
+
+
+class WeakNumberWarning(UserWarning):
+    """The number is defined, but the input carries too little precision or too few samples to lean on it."""

@@ -1,0 +1,1 @@
+"""What is isotropy? Moments, scores, their null values, neighbours, the partition function."""

@@ -1,0 +1,1 @@
+"""Numbers: series, and how they become tokens."""
