@@ -1,0 +1,258 @@
+"""Figures that carry their own files, data and provenance, so that each can be cited, checked and drawn again.
+
+`theme()` once per chapter, then one `citable(fig, "fig-...", data=..., caption=..., alt=..., **facts)` per figure.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import platform
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from isonum_core.errors import IsonumError
+
+# What a citable figure is called inside a notebook's output. The book's Sphinx extension looks for this name.
+MIME = "application/vnd.isonum.figure+json"
+
+# Ink, paper and grid are colours that nothing else uses, so that `dark_svg` can exchange them and leave data alone.
+INK, PAPER, GRID = "#1b2733", "#fffffe", "#d8dde3"
+# Blue, apricot, magenta, teal, ochre, wine: at least 19 apart (CIE 1976) for normal, protan, deutan and tritan eyes,
+# no two closer than 6 in lightness (so a photocopy still tells them apart), all 3:1 or more against the paper.
+PALETTE = ("#144889", "#cc7d68", "#a80f5e", "#018d94", "#856928", "#611329")
+# The same hues for the dark page; a caption that says "the blue line" stays true there.
+DARK = dict(
+    zip(
+        (INK, PAPER, GRID, *PALETTE),
+        ("#dfe5ec", "#14181e", "#39414c", "#4d92db", "#fbc7ad", "#f175a8", "#67ced9", "#eba823", "#d3424c"),
+        strict=True,
+    )
+)
+
+_LIBRARIES = (
+    "numpy",
+    "torch",
+    "transformers",
+    "pandas",
+    "scipy",
+    "scikit-learn",
+    "statsmodels",
+    "matplotlib",
+    "seaborn",
+)
+# No dates: two builds must give the same bytes.
+_METADATA = {
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+    "png": {"Software": None},
+}
+
+
+def theme() -> None:
+    """Set the look of every later figure: white paper, our ink and palette, no letter below 9 points."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        palette=list(PALETTE),
+        rc={
+            "figure.figsize": (6.4, 3.6),
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": PAPER,
+            "axes.facecolor": PAPER,
+            "savefig.facecolor": PAPER,
+            "text.color": INK,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "axes.titlecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "grid.color": GRID,
+            "grid.linewidth": 0.8,
+            "axes.linewidth": 0.8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 11,
+            "axes.titlelocation": "left",
+            "axes.labelsize": 10.5,
+            "font.size": 10,
+            "xtick.labelsize": 9.5,
+            "ytick.labelsize": 9.5,
+            "legend.fontsize": 9.5,
+            "legend.title_fontsize": 9.5,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "image.cmap": "cividis",  # lightness rises evenly, for colour-blind readers too
+            "svg.fonttype": "path",  # the letters travel inside the file
+            "pdf.fonttype": 42,
+        },
+    )
+
+
+def ink_on(colour: Any) -> str:
+    """Black or white, whichever is read more easily on `colour`: for words on heat-map cells, in both page modes."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    luminance = float(np.dot((0.2126, 0.7152, 0.0722), linear))
+    # WCAG 2 contrast with black is (Y + .05)/.05, with white 1.05/(Y + .05): they are equal at this luminance.
+    return "#000000" if luminance > (1.05 * 0.05) ** 0.5 - 0.05 else "#ffffff"
+
+
+def dark_svg(svg: str) -> str:
+    """The same drawing for a dark page: ink, paper, grid and palette exchanged, every other colour left as it is."""
+    return re.sub("|".join(DARK), lambda hit: DARK[hit.group()], svg)
+
+
+def provenance(**facts: Any) -> dict:
+    """What made a result: commit, whether the tree was dirty, device, versions, and the caller's own facts.
+
+    Facts may be numbers, words, arrays, tables, lists, dicts and dataclasses; `device="..."` replaces "cpu".
+    IsonumError when a fact cannot be written as JSON (an object without a plain form, a NaN or an infinity).
+    """
+    root = Path(__file__).resolve().parent.parent
+    commit, dirty = _commit(root)
+    facts = {key: _plain(key, value) for key, value in facts.items()}
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "device": facts.pop("device", "cpu"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {name: metadata.version(name) for name in ("isonum", *_LIBRARIES)},
+        "facts": facts,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class CitableFigure:
+    """A finished figure: its files as base64 text, its caption, its alternative text and its provenance."""
+
+    id: str
+    caption: str
+    alt: str
+    files: dict[str, str]
+    provenance: dict
+
+    def bytes(self, kind: str) -> bytes:
+        """The file of one kind: "svg", "dark.svg", "pdf", "png", "csv" or "json"."""
+        return base64.b64decode(self.files[kind])
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        source = f"data:image/png;base64,{self.files['png']}"
+        alt = self.alt.replace("&", "&amp;").replace('"', "&quot;")
+        return {
+            MIME: {field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
+            "text/html": f'<figure><img src="{source}" alt="{alt}" style="max-width: 100%; width: 640px">'
+            f"<figcaption>{self.caption}</figcaption></figure>",
+            "text/plain": f"{self.id}: {self.caption}",
+        }
+
+
+def citable(fig: Figure, id: str, *, data: pd.DataFrame, caption: str, alt: str, **facts: Any) -> CitableFigure:
+    """Freeze a figure with the numbers it shows and what made them. Last expression of a cell; closes the figure.
+
+    id       "fig-", then small letters, digits and hyphens: the figure's address, its name in the text, its files' name
+    data     a tidy table of exactly what is drawn; it becomes the CSV (ten significant digits)
+    caption  Markdown with $...$: a sentence that states the finding, then n, d, model, data, seeds, profile
+    alt      what is seen, in plain words, for someone who does not see it
+    facts    n=..., d=..., seeds=[...], model=..., config=dataclass...: into the provenance
+
+    Holds SVG (light and dark), PDF, PNG, CSV and the provenance as JSON. The same input gives the same bytes of all but
+    the last on one platform. IsonumError when id, caption, alt or data cannot be published.
+    """
+    caption, alt = _checked(fig, id, data, caption, alt)
+    record = provenance(**facts)
+    files = {}
+    with mpl.rc_context({"svg.hashsalt": id}):
+        for kind, fields in _METADATA.items():
+            sink = io.BytesIO()
+            fig.savefig(sink, format=kind, bbox_inches="tight", pad_inches=0.08, dpi=200, metadata=fields)
+            files[kind] = sink.getvalue()
+    plt.close(fig)
+    files["dark.svg"] = dark_svg(files["svg"].decode()).encode()
+    files["csv"] = data.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode()
+    files["json"] = (json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return CitableFigure(id, caption, alt, {k: base64.b64encode(v).decode() for k, v in files.items()}, record)
+
+
+def _checked(fig: Figure, id: str, data: pd.DataFrame, caption: str, alt: str) -> tuple[str, str]:
+    """Caption and alternative text as one line each, or an IsonumError that says what is missing."""
+    if not isinstance(fig, Figure):
+        raise IsonumError(
+            f"citable needs a matplotlib Figure, got {type(fig).__name__}. Pass the fig of plt.subplots()."
+        )
+    if not re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", id):
+        raise IsonumError(f'A figure id is "fig-" and small letters, digits or hyphens, got {id!r}. Rename it.')
+    for name, text in (("caption", caption), ("alt", alt)):
+        if not text.strip():
+            raise IsonumError(f"{id} needs its {name}, got empty text. Write what the figure shows.")
+        # "\tau" in a plain string is a tab and "au": LaTeX written without r"..." shows up as such a character.
+        if bad := re.search(r"[\x00-\x08\x0b-\x1f\t]", text):
+            raise IsonumError(
+                f'The {name} of {id} holds the control character {bad.group()!r}. Use a raw string, r"...".'
+            )
+    caption, alt = " ".join(caption.split()), " ".join(alt.split())
+    if not re.search(r"[.!?][)*_\"'”]*$", caption):
+        raise IsonumError(
+            f"The caption of {id} should be sentences and end with a full stop, got {caption!r}. Finish it."
+        )
+    if len(re.findall(r"(?<!\\)\$", caption)) % 2:
+        raise IsonumError(f"The caption of {id} has an odd number of $ signs, got {caption!r}. Close the formula.")
+    if "$" in alt or alt == caption:
+        raise IsonumError(f"The alt text of {id} is read aloud: plain words, no $, not the caption; got {alt!r}.")
+    if not isinstance(data, pd.DataFrame) or data.empty:
+        raise IsonumError(f"{id} needs data, a DataFrame of what is drawn, got {type(data).__name__} without rows.")
+    if data.index.nlevels > 1 or data.index.name is not None or not pd.api.types.is_integer_dtype(data.index):
+        raise IsonumError(f"The data of {id} hold values in the index, which the CSV drops. Call reset_index() first.")
+    return caption, alt
+
+
+def _commit(root: Path) -> tuple[str, bool | None]:
+    """Commit of the checkout that holds the package and whether files differ from it; unknown outside a checkout."""
+
+    def git(*args: str) -> str:
+        return subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return "unknown", None
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", None
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A fact as JSON types, or an IsonumError."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, pd.DataFrame | pd.Series):
+        value = value.to_dict("list" if isinstance(value, pd.DataFrame) else "dict")
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | range):
+        return [_plain(name, item) for item in (sorted(value) if isinstance(value, set) else value)]
+    if isinstance(value, torch.device | torch.dtype):
+        return str(value)
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float) and np.isfinite(value):
+        return value
+    raise IsonumError(
+        f"The fact {name} should be a finite number, words or a list of them, got {value!r}. Write it plainly."
+    )
