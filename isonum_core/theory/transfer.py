@@ -1,0 +1,118 @@
+"""How much downstream error a given excess KL can hide: the transfer constants, and the guarantee for raw logits.
+
+A read-out g of the hidden state with gradient c errs, to first order, by at most err^2 = 2 KL kappa with
+kappa = c^T F(h)^-1 c, and some change of h attains it. Four kinds of read-out have four kinds of constant:
+raw logits see the mean and the spectrum, hidden read-outs the spectrum, centred logits and forecasts neither.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from isonum_core.errors import IsonumError
+from isonum_core.theory.divergence import variance_bound
+from isonum_core.theory.gauges import centre_rows, visible_and_hidden
+from isonum_core.theory.loglinear import mean_embedding, probabilities, weighted_rows
+
+# A gradient whose share inside ker F(h) is below this is taken to have none: that much is left by its own rounding.
+HIDDEN_SHARE = 1e-10
+
+
+def transfer_constant(
+    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], c: Float[Tensor, "*b d"]
+) -> Float[Tensor, "*b"]:
+    """kappa = c^T F(h)^-1 c: the most that (change of the read-out)^2 / (2 KL) can be, for small changes of h.
+
+    c is the read-out's gradient in h. Infinite where c points into ker F(h): the read-out can then move at KL = 0.
+    Raises IsonumError where p is so concentrated that F(h) has lost its digits.
+    """
+    seen, hidden = visible_and_hidden(w)
+    rows = weighted_rows(w, h) @ seen
+    s, v = torch.linalg.svd(rows, full_matrices=False)[1:]
+    floor = max(rows.shape[-2:]) * torch.finfo(rows.dtype).eps * torch.linalg.matrix_norm(w)
+    if not (s > floor).all():
+        raise IsonumError(
+            f"F(h) is singular to rounding: its smallest singular factor is {float(s.min()):.1e}, expected more than "
+            f"{float(floor):.1e}. The forecast puts almost all mass on few tokens; use a smaller |h|."
+        )
+    size = torch.linalg.vector_norm(c, dim=-1)
+    escapes = torch.linalg.vector_norm(c @ hidden, dim=-1) > HIDDEN_SHARE * size
+    parts = (v @ (c @ seen).unsqueeze(-1)).squeeze(-1) / s
+    return torch.where(escapes, torch.inf, (parts**2).sum(-1))
+
+
+def shift_susceptibility(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
+    """S(h) = m^T F(h)^-1 m with m = sum_i p_i w_i: how much common logit shift a small KL can hide, in [0, inf].
+
+    Largest (mean logit shift)^2 / (2 KL) over small changes of h. Infinite exactly when `shift_direction` exists.
+    1 / (1 + S) is the squared distance, under p, from the constant vector to the column space of W.
+    """
+    return transfer_constant(w, h, mean_embedding(w, h))
+
+
+def raw_logit_constant(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
+    """Largest E_p[dz^2] / (2 KL) over small changes of h: 1 + S(h), in [1, inf]. Sees the mean and the spectrum.
+
+    For centred logits, Var_p(dz) / (2 KL), the same number is exactly 1 whatever W and h are.
+    """
+    return 1 + shift_susceptibility(w, h)
+
+
+def logit_readout_constant(
+    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], a: Float[Tensor, " N"]
+) -> Float[Tensor, "*b"]:
+    """kappa of the read-out g = <a, z> of raw logits. A row gauge changes it unless a sums to zero."""
+    return transfer_constant(w, h, (a @ w).expand(h.shape))
+
+
+def centred_readout_constant(
+    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], a: Float[Tensor, " N"]
+) -> Float[Tensor, "*b"]:
+    """kappa of g = <a, z - mean(z) 1>, a read-out of centred logits. No gauge changes it.
+
+    At uniform p it is N |Pi a|^2 with Pi the projector on the column space of the centred head: no spectrum in it.
+    """
+    return transfer_constant(w, h, (a @ centre_rows(w)).expand(h.shape))
+
+
+def hidden_readout_constant(
+    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], beta: Float[Tensor, " d"]
+) -> Float[Tensor, "*b"]:
+    """kappa of g = <beta, h>, a probe of the hidden state. Sees the spectrum of F(h), not the mean of W.
+
+    Over unit beta: at most 1 / l_min(F), on average tr(F^-1) / d >= d / tr F, with equality for isotropic F.
+    """
+    return transfer_constant(w, h, beta.expand(h.shape))
+
+
+def forecast_constant(
+    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], psi: Float[Tensor, "*b N"]
+) -> Float[Tensor, "*b"]:
+    """kappa of a functional of p with influence function psi (for the mean of values v, psi = v). Sees neither half.
+
+    Var_p(psi) R^2, with R^2 that of regressing psi on the rows of W under p: so at most Var_p(psi), for every head.
+    """
+    p = probabilities(w, h)
+    centred = psi - (p * psi).sum(-1, keepdim=True)
+    return transfer_constant(w, h, (p * centred) @ w)
+
+
+def rms_guarantee(
+    kl: Float[Tensor, "*b"], spread: Float[Tensor, "*b"], delta: Float[Tensor, "*b"]
+) -> Float[Tensor, "*b"]:
+    """Bound on the root mean square of raw logit error under p, in nats: sqrt((2 + S) KL) + KL + delta.
+
+    S is the range of dz and delta a bound on |log Z' - log Z|, for one head and |h| = |h'| = r: delta = -log I(W; r).
+    Centred logits need the first term only, so no isotropy.
+    """
+    return variance_bound(kl, spread).sqrt() + kl + delta
+
+
+def is_vacuous(bound: Float[Tensor, "*b"], target_sd: Float[Tensor, "*b"]) -> Bool[Tensor, "*b"]:
+    """True where an error bound is no better than a constant guess: bound >= standard deviation of the target.
+
+    As the guarantee is at least delta, delta >= target_sd makes it vacuous at every KL, zero included.
+    """
+    return bound >= target_sd
