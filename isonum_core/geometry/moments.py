@@ -12,7 +12,7 @@ from functools import cached_property, reduce
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
@@ -131,9 +131,29 @@ class Moments:
         return self.squares / (self.n - 1)
 
     @cached_property
+    def variances(self) -> Float[Tensor, "d"]:
+        """Diagonal of C: the variance of each dimension, without forming C when n < d."""
+        self._need_second("the variance of each dimension")
+        diagonal = self.dense.diagonal() if self.rows is None else (self.rows.double() ** 2).sum(0)
+        return diagonal / (self.n - 1)
+
+    @cached_property
+    def concentration(self) -> Float[Tensor, ""]:
+        """||C||_F / tr C, from 1/sqrt(d) (even) to 1 (a line). Divided first, so that no square underflows."""
+        return torch.linalg.vector_norm(self.gram / self.squares)
+
+    @cached_property
     def frobenius_sq(self) -> Float[Tensor, ""]:
         """tr C^2 = sum of squared eigenvalues."""
         return (self.gram**2).sum() / (self.n - 1) ** 2
+
+    def inner(self, other: Float[Tensor, "d d"]) -> Float[Tensor, ""]:
+        """tr(C B) for a symmetric B, without forming C when n < d."""
+        self._need_second("this product")
+        if self.rows is None:
+            return (self.dense * other).sum() / (self.n - 1)
+        rows = self.rows.double()
+        return ((rows @ other) * rows).sum() / (self.n - 1)
 
     @cached_property
     def eigenvalues(self) -> Float[Tensor, "d"]:
@@ -160,11 +180,11 @@ class Moments:
 def _accept(x: Tensor, mask: Tensor | None) -> tuple[Tensor, int]:
     """The rows that count, in float32 or float64, and how many the mask dropped."""
     if not isinstance(x, Tensor):
-        raise IsonumError(f"states must be a torch tensor of shape (n, d), got {type(x).__name__}. Use torch.as_tensor.")
+        raise IsonumError(f"states must be a tensor of shape (n, d), got {type(x).__name__}. Use torch.as_tensor.")
     if x.ndim != 2 or x.shape[1] < 1:
-        raise IsonumError(f"states must have shape (n, d) with d >= 1, got {tuple(x.shape)}. Flatten batch and position first.")
+        raise IsonumError(f"states must have shape (n, d), d >= 1, got {tuple(x.shape)}. Flatten batch and position.")
     if not x.is_floating_point():
-        raise IsonumError(f"states must be real floating point, got {x.dtype}. If these are vectors, convert with x.double().")
+        raise IsonumError(f"states must be real floating point, got {x.dtype}. If they are vectors, use x.double().")
     dropped = 0
     if mask is not None:
         if mask.dtype != torch.bool or mask.shape != x.shape[:1]:

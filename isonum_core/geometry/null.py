@@ -1,0 +1,127 @@
+"""What a cloud without structure scores: caps, the sampling law, and an estimator that needs neither.
+
+A plug-in spectral score of n samples is biased low, so a small value says little until it stands beside its null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isonum_core.errors import IsonumError
+from isonum_core.geometry.moments import Moments
+
+
+def iso_score_cap(n: int, d: int) -> float:
+    """The largest IsoScore that n samples in d dimensions can have: (min(n - 1, d) - 1) / (d - 1).
+
+    n centred samples span at most n - 1 directions, so PR <= min(n - 1, d).
+    """
+    _check(n, d)
+    return (min(n - 1, d) - 1) / (d - 1)
+
+
+def iso_score_null(n: int, d: int) -> float:
+    """What an isotropic Gaussian cloud scores: (n - 2) / (n + d), so about one half at n = d however large d is.
+
+    This is (PR_n - 1) / (d - 1) with PR_n from `sampled_participation_ratio(d, n)`; read it as n / (n + d) for large n.
+    More generally the law takes a population IsoScore to IsoScore (n - 2) / (n + PR).
+    """
+    _check(n, d)
+    return (n - 2) / (n + d)
+
+
+def participation_ratio_null(n: int, d: int) -> float:
+    """The participation ratio of n samples of an isotropic Gaussian in d dimensions, by the sampling law at PR = d.
+
+    Here the law is exact as a harmonic mean: E[1 / PR_n] = 1 / participation_ratio_null(n, d), because the size tr S
+    and the shape S / tr S of an isotropic Gaussian sample are independent. E[PR_n] itself is a little larger (Jensen).
+    """
+    return sampled_participation_ratio(float(d), n)
+
+
+def sampled_participation_ratio(pr: float, n: int) -> float:
+    """The participation ratio that n Gaussian samples show when their law has participation ratio `pr`.
+
+    (PR + 2/nu) / (1 + 1/nu + PR/nu) with nu = n - 1; roughly 1/PR_n = 1/PR + 1/nu. It is the ratio of expectations
+    E (tr S)^2 / E tr S^2 of the unbiased covariance S, from the Wishart moments
+    E (tr S)^2 = (tr C)^2 + (2/nu) tr C^2 and E tr S^2 = (1 + 1/nu) tr C^2 + (tr C)^2 / nu; not the expectation of the
+    ratio, and exact for Gaussian samples only: heavy tails lower it (see `participation_ratio_unbiased`).
+    """
+    if n < 2 or not pr >= 1:
+        raise IsonumError(f"the sampling law needs n >= 2 and PR >= 1, got n={n} and PR={pr}. Give more samples.")
+    nu = n - 1
+    return (pr + 2 / nu) / (1 + 1 / nu + pr / nu)
+
+
+def mean_share_null(n: int, d: int) -> float:
+    """`mean_share` when the law has mean zero: 1 / (n + 1), as E |mean|^2 = tr C / n (ratio of expectations)."""
+    return 1 / (n + 1)
+
+
+def mean_cosine_null(n: int, d: int) -> float:
+    """`mean_cosine` of independent directions drawn uniformly: exactly 0 in expectation."""
+    return 0.0
+
+
+def mean_cosine_gram_null(n: int, d: int) -> float:
+    """`mean_cosine_gram` of independent directions drawn uniformly: exactly 1 / n, all of it from the pairs i = j."""
+    return 1 / n
+
+
+def unbiased_traces(m: Moments) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Unbiased estimates of (tr C)^2 and tr C^2, whatever the law of the samples. Needs n >= 4.
+
+    With S the unbiased covariance, nu = n - 1, K = sum |x - mean|^4 / nu and c = nu / (n (n - 2) (n - 3)):
+      (tr C)^2: c (2 tr S^2 + (n^2 - 3n + 1) (tr S)^2 - n K)
+      tr C^2:   c ((n - 1)(n - 2) tr S^2 + (tr S)^2 - n K)
+    Both equal U-statistics, so no law is assumed: the mean over distinct i, j, k, l of |x_i - x_j|^2 |x_k - x_l|^2 / 4
+    and of ((x_i - x_j) . (x_k - x_l))^2 / 4. The identity is checked by brute force in the tests.
+    """
+    n = m.n
+    if n < 4:
+        raise IsonumError(f"the unbiased estimator needs at least 4 samples, got n={n} (d={m.d}). Give more rows.")
+    tr_sq, fro_sq = m.trace**2, m.frobenius_sq
+    k = m.fourths / (n - 1)
+    c = (n - 1) / (n * (n - 2) * (n - 3))
+    return c * (2 * fro_sq + (n * n - 3 * n + 1) * tr_sq - n * k), c * ((n - 1) * (n - 2) * fro_sq + tr_sq - n * k)
+
+
+def participation_ratio_unbiased(m: Moments | Sequence[Moments]) -> Float[Tensor, ""]:
+    """Participation ratio of the law behind the samples: a ratio of two unbiased estimates, for any law with 4 moments.
+
+    Given several batches of one law, numerators and denominators are averaged (weight n) before dividing: averaging
+    the ratios instead would keep the bias of each. Merged moments count as one sample. The value may leave [1, d],
+    as an unbiased estimate must. Raises IsonumError where the denominator is not positive: too few samples.
+    """
+    batches = [m] if isinstance(m, Moments) else list(m)
+    if not batches or len({b.d for b in batches}) > 1:
+        raise IsonumError(f"expected moments of one dimension d, got d={[b.d for b in batches]}. Take one site a time.")
+    weights = torch.tensor([float(b.n) for b in batches], dtype=torch.float64)
+    pairs = torch.stack([torch.stack(unbiased_traces(b)) for b in batches])
+    top, bottom = (weights / weights.sum()).to(pairs) @ pairs
+    if not bottom > 0:
+        raise IsonumError(
+            f"the unbiased estimate of tr C^2 must be positive to divide by, got {float(bottom):.3g} from "
+            f"{int(weights.sum())} samples in {len(batches)} batches. Give more rows, or a list of batches."
+        )
+    return top / bottom
+
+
+def iso_score_unbiased(m: Moments | Sequence[Moments]) -> Float[Tensor, ""]:
+    """IsoScore of the law behind the samples, from `participation_ratio_unbiased`. May leave [0, 1]."""
+    pr = participation_ratio_unbiased(m)
+    d = m.d if isinstance(m, Moments) else m[0].d
+    _check(2, d)
+    return (pr - 1) / (d - 1)
+
+
+def _check(n: int, d: int) -> None:
+    if n < 2 or d < 2:
+        raise IsonumError(
+            f"IsoScore needs n >= 2 samples in d >= 2 dimensions, got n={n}, d={d}. "
+            "One dimension has one direction: there is nothing to spread over."
+        )

@@ -1,0 +1,301 @@
+"""Every covariance score as a pure function of `Moments`, and the table `SCORES` from which they are listed.
+
+Isotropy is two numbers. The mean half asks whether the cloud is centred; the spectral half whether its variance is
+spread evenly. PR, IsoScore and IsoScore* need only tr C and ||C||_F, never an eigenvalue.
+
+No score warns about few samples: a plug-in value at small n is biased, but `Score.null` says by how much, and a number
+beside its null informs better than a warning. What is undefined raises; cosines warn when rows had no direction.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from isonum_core.errors import IsonumError, WeakNumberWarning
+from isonum_core.geometry import null
+from isonum_core.geometry.moments import Moments
+
+
+def participation_ratio(m: Moments) -> Float[Tensor, ""]:
+    """How many directions carry the variance: 1 on a line, d when all directions have equal variance.
+
+    PR = (tr C)^2 / ||C||_F^2 = (sum l)^2 / sum l^2. With n samples at most n - 1.
+    """
+    return m.concentration**-2
+
+
+def iso_score(m: Moments) -> Float[Tensor, ""]:
+    """Share of directions used evenly: 0 on a line, 1 when all directions have equal variance.
+
+    (PR - 1) / (d - 1). With n samples at most (n - 2) / (d - 1), and about n / (n + d) for an isotropic cloud:
+    compare with `null.iso_score_null(n, d)` before reading anything into a small value. Raises for d = 1.
+    Rudman et al. 2022 (arXiv 2108.07344), seven steps that reduce to this line.
+    """
+    return _from_participation_ratio(participation_ratio(m), m.d)
+
+
+def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | None = None) -> Float[Tensor, ""]:
+    """IsoScore of the shrunk covariance S = (1 - zeta) C + zeta C0, in [0, 1] for a positive semi-definite C0.
+
+    c0=None takes C0 = (tr C / d) I, which is unchanged by scaling; then 1/PR* - 1/d = (1 - zeta)^2 (1/PR - 1/d).
+    c0=c takes c I. With c fixed, shrinking all states raises the score: the published default c = 1 can be gamed.
+    A tensor is C0 itself, such as a pooled covariance. S is never formed, and no C is either when n < d.
+    Rudman and Eickhoff 2024 (arXiv 2305.19358), I-STAR; zeta = 0 is IsoScore, zeta = 1 the score of C0.
+    """
+    if not 0 <= zeta <= 1:
+        raise IsonumError(f"zeta must lie in [0, 1], got {zeta}. It is the weight of C0 in (1 - zeta) C + zeta C0.")
+    # Everything in units of tr C, so that squares of very small or very large variances stay finite.
+    own_sq = m.concentration**2
+    if c0 is None:
+        trace, cross, prior_sq = own_sq.new_ones(()), 1 / m.d, 1 / m.d
+    elif isinstance(c0, Tensor):
+        if c0.shape != (m.d, m.d):
+            raise IsonumError(f"c0 must be a number or a tensor of shape ({m.d}, {m.d}), got {tuple(c0.shape)}.")
+        prior = c0.double() / m.trace
+        trace, cross, prior_sq = prior.diagonal().sum(), m.inner(prior) / m.trace, (prior**2).sum()
+    else:
+        trace = m.d * c0 / m.trace
+        cross, prior_sq = trace / m.d, trace**2 / m.d
+    total = (1 - zeta) + zeta * trace
+    if not total > 0:
+        raise IsonumError(f"(1 - zeta) tr C + zeta tr C0 must be positive, got {float(total * m.trace):.3g}. Check c0.")
+    squares = (1 - zeta) ** 2 * own_sq + 2 * zeta * (1 - zeta) * cross + zeta**2 * prior_sq
+    return _from_participation_ratio(total**2 / squares, m.d)
+
+
+def effective_rank(m: Moments) -> Float[Tensor, ""]:
+    """Number of directions in use by entropy: exp of the entropy (nats) of the eigenvalue shares, from 1 to d.
+
+    exp(-sum p log p), p = l / sum l. Never below PR. Differentiable on the directions that carry variance. float32
+    products leave rounding shares near 1e-8 in empty directions, which entropy sees: give low-rank states in float64.
+    Roy and Vetterli 2007, applied to eigenvalues of C (their definition takes singular values of the data).
+    """
+    shares = m.eigenvalues / m.trace
+    shares = shares[shares > torch.finfo(shares.dtype).eps]  # rounding; and log has no slope at exactly zero
+    return (-(shares * shares.log()).sum()).exp()
+
+
+def explained_dimension(m: Moments, share: float = 0.8) -> int:
+    """d(share): the least number of principal directions that hold this share of the variance, from 1 to d.
+
+    A count, so a step function of the data: not differentiable, and unstable where shares tie.
+    """
+    if not 0 < share <= 1:
+        raise IsonumError(f"share must lie in (0, 1], got {share}. Use 0.8 for four fifths of the variance.")
+    held = torch.cumsum(m.eigenvalues, 0)
+    # One part in 1e12 forgives the rounding of the sum where the share is met exactly (8 of 10 equal directions).
+    return int((held < held[-1] * share * (1 - 1e-12)).sum()) + 1
+
+
+def mean_cosine(m: Moments) -> Float[Tensor, ""]:
+    """Mean cosine of two different samples, from -1/(n - 1) to 1; near 0 for a centred cloud whatever its spectrum.
+
+    (|sum x/|x||^2 - n) / (n (n - 1)): the n x n matrix of cosines is never formed. Not centred; rows of length zero
+    have no direction and are left out, with a warning. Needs 2 rows that have a direction. About |mean|^2 /
+    (|mean|^2 + tr C) when PR is large, so it sees the mean half.
+    """
+    n = _directions(m, least=2)
+    return (m.unit_sum @ m.unit_sum - n) / (n * (n - 1))
+
+
+def mean_cosine_gram(m: Moments) -> Float[Tensor, ""]:
+    """Mean of all n^2 cosines, the pairs i = j (each 1) included: |mean of x/|x||^2, from 0 to 1.
+
+    Equals mean_cosine (n - 1) / n + 1 / n; I-STAR's regulariser CosReg is this minus 1 / n.
+    """
+    n = _directions(m, least=1)
+    return m.unit_sum @ m.unit_sum / n**2
+
+
+def cosine_shares(m: Moments) -> Float[Tensor, "d"]:
+    """Share of each dimension in `mean_cosine_gram`; they sum to 1. One large share means one rogue dimension.
+
+    u_i^2 / |u|^2 with u = sum x/|x|. After Timkey and van Schijndel 2021, whose pairs are drawn instead of all taken.
+    """
+    _directions(m, least=1)
+    total = m.unit_sum @ m.unit_sum
+    if not total > 0:
+        raise IsonumError(
+            "shares of the mean cosine need a mean direction, got unit vectors that sum to zero. Nothing to share."
+        )
+    return m.unit_sum**2 / total
+
+
+def mean_share(m: Moments) -> Float[Tensor, ""]:
+    """Share of the mean in the mean squared length: 0 for a centred cloud, near 1 far from the origin. The mean half.
+
+    |mean|^2 / (|mean|^2 + tr C). A cloud with mean zero shows about 1 / (n + 1).
+    """
+    mean_sq = m.mean @ m.mean
+    return mean_sq / (mean_sq + m.trace)
+
+
+def outlier_dimensions(m: Moments, times: float = 5.0) -> Int[Tensor, "k"]:
+    """Indices of dimensions whose variance exceeds `times` the mean variance, the largest first; often none.
+
+    A statement about the coordinate axes: a rotation changes it, while every spectral score stays.
+    """
+    variances = m.variances.detach()
+    order = variances.argsort(descending=True)
+    return order[variances[order] > times * variances.mean()]
+
+
+def _from_participation_ratio(pr: Tensor, d: int) -> Tensor:
+    if d < 2:
+        raise IsonumError(
+            "IsoScore needs d >= 2 dimensions, got d=1. One dimension has one direction: nothing to spread over."
+        )
+    return (pr - 1) / (d - 1)
+
+
+def _directions(m: Moments, least: int) -> int:
+    """How many rows have a direction."""
+    n = m.n - m.zeros
+    if n < least:
+        raise IsonumError(
+            f"a mean cosine needs at least {least} rows of non-zero length, got {n} of n={m.n}. "
+            "Rows of zeros have no direction: check the mask for padding."
+        )
+    if m.zeros:
+        warnings.warn(
+            f"{m.zeros} of {m.n} rows have length zero and no direction: left out of the mean cosine. "
+            "If they are padding, mask them, for they also enter the mean and the covariance.",
+            WeakNumberWarning,
+            stacklevel=3,
+        )
+    return n
+
+
+@dataclass(frozen=True)
+class Score:
+    """What there is to know about one score before using it; the glossary, tests and figures are printed from these."""
+
+    name: str
+    function: Callable[[Moments], Tensor | int]
+    half: Literal["mean", "spectral"]
+    formula: str
+    range: tuple[str, str]  # expressions in n and d
+    unchanged_by: frozenset[str]  # of shift, rotate, scale, duplicate (every row twice), pad (columns of zeros)
+    centred: bool
+    differentiable: bool
+    n_less_than_d: str
+    null: Callable[[int, int], float] | None  # (n, d) -> what a cloud without structure scores
+    source: str
+    errata: str = ""
+
+
+_spectral = partial(
+    Score,
+    half="spectral",
+    range=("1", "min(n - 1, d)"),
+    unchanged_by=frozenset({"shift", "rotate", "scale", "duplicate", "pad"}),
+    centred=True,
+    differentiable=True,
+    n_less_than_d="biased low; cannot exceed n - 1",
+    null=None,
+)
+_mean = partial(
+    Score,
+    half="mean",
+    range=("0", "1"),
+    unchanged_by=frozenset({"rotate", "scale", "pad"}),
+    centred=False,
+    differentiable=True,
+    n_less_than_d="no restriction",
+)
+_unbiased = partial(
+    _spectral,
+    range=("-inf", "inf"),
+    n_less_than_d="made for it; needs n >= 4",
+    source="U-statistics of order 4, derived here",
+)
+
+SCORES: dict[str, Score] = {
+    "iso_score": _spectral(
+        name="IsoScore",
+        function=iso_score,
+        formula="(PR - 1)/(d - 1)",
+        range=("0", "min((n - 2)/(d - 1), 1)"),
+        unchanged_by=frozenset({"shift", "rotate", "scale", "duplicate"}),
+        n_less_than_d="biased low; cannot exceed (n - 2)/(d - 1)",
+        null=null.iso_score_null,
+        source="Rudman et al. 2022, arXiv 2108.07344, in seven steps",
+        errata="The package 2.0.1 takes sqrt(n) in float32, so it agrees to 5e-7 only.",
+    ),
+    "iso_score_star": _spectral(
+        name="IsoScore*",
+        function=partial(iso_score_star, zeta=0.2),
+        formula="(PR(S) - 1)/(d - 1), S = (1 - zeta) C + zeta (tr C/d) I, here zeta = 0.2",
+        range=("0", "1"),
+        unchanged_by=frozenset({"shift", "rotate", "scale", "duplicate"}),
+        n_less_than_d="biased low, lifted by C0",
+        source="Rudman and Eickhoff 2024, arXiv 2305.19358",
+        errata="With the published C0 = I it changes with the scale of the states and rises as they shrink.",
+    ),
+    "participation_ratio": _spectral(
+        name="participation ratio",
+        function=participation_ratio,
+        formula="(tr C)^2/||C||_F^2",
+        null=null.participation_ratio_null,
+        source="common in physics; IsoScore is its affine image",
+    ),
+    "participation_ratio_unbiased": _unbiased(
+        name="participation ratio, unbiased",
+        function=null.participation_ratio_unbiased,
+        formula="estimate of (tr C)^2 / estimate of tr C^2",
+        unchanged_by=frozenset({"shift", "rotate", "scale", "pad"}),
+        null=lambda n, d: float(d),
+    ),
+    "iso_score_unbiased": _unbiased(
+        name="IsoScore, unbiased",
+        function=null.iso_score_unbiased,
+        formula="(unbiased PR - 1)/(d - 1)",
+        unchanged_by=frozenset({"shift", "rotate", "scale"}),
+        null=lambda n, d: 1.0,
+    ),
+    "effective_rank": _spectral(
+        name="effective rank",
+        function=effective_rank,
+        formula="exp(-sum p log p), p = l/sum l",
+        source="Roy and Vetterli 2007, on eigenvalues of C",
+    ),
+    "explained_dimension": _spectral(
+        name="d(0.8)",
+        function=explained_dimension,
+        formula="least k with (l_1 + ... + l_k)/sum l >= 0.8",
+        differentiable=False,
+        source="principal components, as in arXiv 2505.17135",
+        errata="The code of arXiv 2505.17135 fits 3 components, so what it records cannot exceed 4.",
+    ),
+    "mean_cosine": _mean(
+        name="mean cosine",
+        function=mean_cosine,
+        formula="(|sum x/|x||^2 - n)/(n(n - 1))",
+        range=("-1/(n - 1)", "1"),
+        null=null.mean_cosine_null,
+        source="Ethayarajh 2019, on all pairs i != j",
+    ),
+    "mean_cosine_gram": _mean(
+        name="mean cosine, i = j included",
+        function=mean_cosine_gram,
+        formula="|sum x/|x||^2/n^2",
+        unchanged_by=frozenset({"rotate", "scale", "duplicate", "pad"}),
+        null=null.mean_cosine_gram_null,
+        source="arXiv 2305.19358: CosReg is this minus 1/n",
+    ),
+    "mean_share": _mean(
+        name="mean share",
+        function=mean_share,
+        formula="|mean|^2/(|mean|^2 + tr C)",
+        null=null.mean_share_null,
+        source="leading order of the mean cosine, derived here",
+    ),
+}
