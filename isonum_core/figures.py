@@ -84,6 +84,7 @@ def theme() -> None:
             "ytick.color": INK,
             "grid.color": GRID,
             "grid.linewidth": 0.8,
+            "patch.edgecolor": PAPER,
             "axes.linewidth": 0.8,
             "axes.spines.top": False,
             "axes.spines.right": False,
