@@ -1,0 +1,248 @@
+"""Partition isotropy I(W; r) = min Z / max Z over |h| = r: does the softmax normaliser depend on direction?
+
+Z(h) = sum_i exp <w_i, h> over the rows w_i of W (N, d). I depends on the radius r and on the gauge: adding one vector
+to all rows changes I as far as one likes and no prediction at all, so results carry both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from scipy.optimize import minimize
+from torch import Tensor
+
+from isonum_core.errors import IsonumError
+from isonum_core.geometry.partition_expansions import (
+    accept_radius,
+    accept_rows,
+    diameter,
+    log_partition_bounds,
+    row_spectrum,
+)
+
+# Candidate rows offered as starting directions, and how many starts survive the first look.
+LONGEST_ROWS, STARTS = 64, 24
+# Steps that all starts take, and how many of them are then polished.
+STEPS, FINALISTS = 100, 4
+# A step that moves log Z by less than this share of its size is rounding.
+SETTLED = 1e-15
+# Up to this many rows the diameter is computed; beyond, twice the largest distance from the mean bounds it in O(N d).
+EXACT_DIAMETER = 2048
+# An end is called proved when what is left between it and its bound is below this, in nats.
+PROVED = 1e-8
+
+
+@dataclass(frozen=True)
+class PartitionIsotropy:
+    """I(W; r) as found, with what is needed to judge it.
+
+    `value` is an upper bound on I: it compares two points of the sphere, and no search shows that none is better.
+    log I lies in [log_lower_bound, log_value]; min_gap and max_gap are the shares of the two ends in that interval.
+    """
+
+    value: float  # in [0, 1]; underflows to 0 below e^-745, log_value does not
+    log_value: float  # log I = min log Z - max log Z, in nats, at most 0
+    log_lower_bound: float  # proved: log I is not below it
+    radius: float
+    gauge: Literal["raw rows", "centred rows"]
+    n: int
+    d: int
+    log_z_min: float
+    log_z_max: float
+    h_min: Float[Tensor, d]  # where they are attained, |h| = radius
+    h_max: Float[Tensor, d]
+    min_gap: float  # log_z_min exceeds the true minimum by at most this
+    max_gap: float  # the true maximum exceeds log_z_max by at most this
+    starts: int
+    iterations: tuple[int, int]  # steps until the last start settled: minimum, maximum
+
+    @property
+    def certified(self) -> tuple[str, ...]:
+        """Which ends are proved to be global, to 1e-8 nats: any of "minimum", "maximum". Both: value is I itself."""
+        return tuple(name for name, gap in (("minimum", self.min_gap), ("maximum", self.max_gap)) if gap <= PROVED)
+
+
+def partition_isotropy(w: Float[Tensor, "N d"], radius: float = 1.0) -> PartitionIsotropy:
+    """I(W; r) = min_{|h|=r} Z(h) / max_{|h|=r} Z(h), in (0, 1]: 1 when the normaliser ignores the direction of h.
+
+    Not a property of the predictor: W + 1 a^T predicts the same and scores anything (see `partition_isotropy_centred`).
+    Not scale-free either: I falls with r |w|, for isotropic rows too. Use the radius of the hidden states.
+    Both ends by monotone steps from many starts: the longest rows, + and - the eigenvectors of C, + and - the mean.
+    Deterministic, float64, O(N d) a step. Not differentiable. Raises IsonumError on a bad shape, integers, non-finite
+    rows, a radius that is not positive, and on logits beyond 1e150.
+
+    Mu and Viswanath 2018, section 2, take r = 1 and search eigenvectors of W^T W only: `eigenvector_heuristic`.
+    """
+    return _measure(accept_rows(w), accept_radius(radius), "raw rows")
+
+
+def partition_isotropy_centred(w: Float[Tensor, "N d"], radius: float = 1.0) -> PartitionIsotropy:
+    """I(W - 1 wbar^T; r): the same in the gauge where rows have mean zero, so that I speaks of the predictor.
+
+    Unchanged by W -> W + 1 a^T. Still changed by (W, h) -> (W T, T^-1 h), which reshapes the sphere.
+    """
+    w = accept_rows(w)
+    return _measure(w - w.mean(0), accept_radius(radius), "centred rows")
+
+
+def eigenvector_heuristic(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
+    """log of min Z / max Z over h = +-r v, v the eigenvectors of W^T W, in nats: never below the true log I.
+
+    It looks at 2 d points of the sphere, so it is always optimistic. An eigenvector has no sign: both are tried.
+    Mu and Viswanath 2018, section 2, at r = 1.
+    """
+    w, r = accept_rows(w), accept_radius(radius)
+    _guard(w, r)
+    _, v = torch.linalg.eigh(w.T @ w)
+    values = _log_z(w, r * torch.cat([v.T, -v.T]))
+    return float(values.min() - values.max())
+
+
+def _measure(w: Tensor, r: float, gauge: Literal["raw rows", "centred rows"]) -> PartitionIsotropy:
+    _guard(w, r)
+    mean, spectrum, basis = row_spectrum(w)
+    length = w.norm(dim=1)
+    rows = w[length.topk(min(LONGEST_ROWS, len(w))).indices]
+    pool = torch.cat([basis.T, mean[None], rows])
+    pool = pool[pool.norm(dim=1) > 0]
+    pool = r * torch.nn.functional.normalize(torch.cat([pool, -pool]), dim=1, eps=0.0)
+    order = _log_z(w, pool).argsort()
+    h_min, steps_min = _best(w, r, pool[order[:STARTS]], _fall)
+    h_max, steps_max = _best(w, r, pool[order.flip(0)[:STARTS]], _climb)
+    low, high = float(_log_z(w, h_min[None])), float(_log_z(w, h_max[None]))
+    min_gap, max_gap = _gaps(w, r, mean, spectrum, h_min, h_max, low, high)
+    return PartitionIsotropy(
+        value=float(torch.tensor(low - high, dtype=torch.float64).exp()),
+        log_value=low - high,
+        log_lower_bound=low - high - min_gap - max_gap,
+        radius=r,
+        gauge=gauge,
+        n=w.shape[0],
+        d=w.shape[1],
+        log_z_min=low,
+        log_z_max=high,
+        h_min=h_min,
+        h_max=h_max,
+        min_gap=min_gap,
+        max_gap=max_gap,
+        starts=min(STARTS, len(pool)),
+        iterations=(steps_min, steps_max),
+    )
+
+
+def _best(w: Tensor, r: float, h: Tensor, step: Callable) -> tuple[Tensor, int]:
+    """The best end after `step` has moved every start and the finalists are polished; and the number of steps."""
+    sign = 1 if step is _climb else -1
+    state = (h, *_look(w, h), _first_bend(w)[None].expand(len(h)))
+    moving, steps = torch.ones(len(h), dtype=torch.bool), 0
+    while moving.any() and steps < STEPS:
+        new, refused = step(w, r, *(part[moving] for part in state))
+        gain, old = sign * (new[1] - state[1][moving]), moving.nonzero()[:, 0]
+        state = tuple(part.index_put((old,), fresh) for part, fresh in zip(state, new, strict=True))
+        moving[old] = refused | (gain > SETTLED * new[1].abs().clamp_min(1))
+        steps += 1
+    order = (-sign * state[1]).argsort()[:FINALISTS]
+    ends = [_polish(w, r, state[0][i], sign) for i in order]
+    value, h, more = max(ends, key=lambda end: sign * end[0])
+    return h, steps + more
+
+
+def _polish(w: Tensor, r: float, h: Tensor, sign: int) -> tuple[float, Tensor, int]:
+    """Quasi-Newton steps on h / |h|, each an improvement: what is left of a slow linear convergence ends in a few."""
+
+    def objective(x):
+        x = torch.from_numpy(x)
+        u = x / x.norm()
+        value, grad = _look(w, r * u[None])
+        slope = r * (grad[0] - (grad[0] @ u) * u) / x.norm()
+        return -sign * float(value), -sign * slope.numpy()
+
+    options = dict(maxiter=1000, maxcor=20, ftol=0.0, gtol=1e-13)
+    found = minimize(objective, (h / r).numpy(), jac=True, method="L-BFGS-B", options=options)
+    x = torch.from_numpy(found.x)
+    end = r * x / x.norm()
+    values = _log_z(w, torch.stack([h, end]))
+    kept = int((sign * values).argmax())
+    return float(values[kept]), (h, end)[kept], int(found.nit)
+
+
+def _climb(w: Tensor, r: float, h: Tensor, value: Tensor, grad: Tensor, bend: Tensor) -> tuple[tuple, Tensor]:
+    """h <- r g / |g|, g the gradient of log Z: the tangent lies below a convex function, so log Z cannot fall."""
+    h = _on_sphere(grad, r, h)
+    return (h, *_look(w, h), bend), torch.zeros(len(h), dtype=torch.bool)
+
+
+def _fall(w: Tensor, r: float, h: Tensor, value: Tensor, grad: Tensor, bend: Tensor) -> tuple[tuple, Tensor]:
+    """h <- r (L h - g) / |L h - g|, the sphere's lowest point on a parabola of curvature L that touches log Z at h.
+
+    A start whose parabola does not lie above log Z at the new point stays where it is and doubles its L (`bend`); the
+    others halve it. So log Z never rises.
+    """
+    trial = _on_sphere(bend[:, None] * h - grad, r, h)
+    new_value, new_grad = _look(w, trial)
+    move = trial - h
+    parabola = value + (grad * move).sum(1) + bend / 2 * (move**2).sum(1)
+    rounding = SETTLED * value.abs().clamp_min(1)
+    refused = (new_value > parabola + rounding) | (new_value > value + rounding)
+    keep = refused[:, None]
+    h, grad = torch.where(keep, h, trial), torch.where(keep, grad, new_grad)
+    return (h, torch.where(refused, value, new_value), grad, torch.where(refused, 2 * bend, bend / 2)), refused
+
+
+def _look(w: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """log Z at each row of h, and its gradient E_p[w]."""
+    z = h @ w.T
+    value = z.logsumexp(1)
+    return value, (z - value[:, None]).exp() @ w
+
+
+def _log_z(w: Tensor, h: Tensor) -> Tensor:
+    return (h @ w.T).logsumexp(1)
+
+
+def _on_sphere(direction: Tensor, r: float, otherwise: Tensor) -> Tensor:
+    length = direction.norm(dim=1, keepdim=True)
+    return torch.where(length > 0, r * direction / length.clamp_min(torch.finfo(torch.float64).tiny), otherwise)
+
+
+def _first_bend(w: Tensor) -> Tensor:
+    """Mean curvature of log Z at 0; any positive start would do, since _fall corrects it by factors of two."""
+    return (w - w.mean(0)).square().mean().clamp_min(1e-300)
+
+
+def _gaps(
+    w: Tensor, r: float, mean: Tensor, spectrum: Tensor, h_min: Tensor, h_max: Tensor, low: float, high: float
+) -> tuple[float, float]:
+    """By how much the true minimum may lie below `low` and the true maximum above `high`, proved."""
+    n, d = w.shape
+    if d == 1:  # the sphere is two points, and both were starts
+        return 0.0, 0.0
+    spread = diameter(w) if n <= EXACT_DIAMETER else 2 * float((w - mean).norm(dim=1).max())
+    below, above = log_partition_bounds(w, r, spread)
+    # log Z is convex: it lies above its tangent at h_min, whose lowest value in the ball is log Z - <g, h> - r |g|.
+    _, grad = _look(w, h_min[None])
+    ball = r * float(grad.norm()) + float(grad[0] @ h_min)
+    min_gap = min(ball, low - math.log(n) - below[0])
+    max_gap = math.log(n) + above[1] - high
+    # h -> r g / |g| has one fixed point where it contracts: Lipschitz constant r L / |g|, with L >= the curvature of
+    # log Z in the ball and |g| >= |wbar| - r L there. Only the maximum can then be a fixed point.
+    curvature = spread**2 / 4
+    if r * spread < 700:
+        curvature = min(curvature, math.exp(r * spread) * float(spectrum[-1]))
+    push = float(mean.norm()) - r * curvature
+    if push > r * curvature:
+        _, grad = _look(w, h_max[None])
+        off = float((_on_sphere(grad, r, h_max[None])[0] - h_max).norm()) / (1 - r * curvature / push)
+        max_gap = min(max_gap, off * float(grad.norm()) + curvature * off**2)
+    return max(min_gap, 0.0), max(max_gap, 0.0)
+
+
+def _guard(w: Tensor, r: float) -> None:
+    longest = r * float(w.norm(dim=1).max())
+    if not longest < 1e150:
+        raise IsonumError(f"logits must stay below 1e150, got r * (longest row) = {longest:.3g}. Use a smaller radius.")

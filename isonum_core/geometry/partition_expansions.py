@@ -1,0 +1,246 @@
+"""What is proved about log Z on a sphere: expansions whose remainders are written out, not waved at.
+
+Z(h) = sum_i exp <w_i, h> over the rows w_i of W (N, d); delta(r) = max log Z - min log Z over |h| = r, in nats, so that
+partition isotropy is I(W; r) = exp(-delta). Means and covariances here are over rows with equal weight, ddof = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import nnls
+from scipy.spatial import ConvexHull
+from torch import Tensor
+
+from isonum_core.errors import IsonumError
+
+# Facets of a hull grow like N^(d/2): beyond this dimension an exact inradius is out of reach.
+HULL_DIMENSIONS = 8
+# Rows whose distances to all others are held at once.
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """A proved interval for delta(r), in nats, around the leading term that gives it its name."""
+
+    lower: float
+    estimate: float
+    upper: float
+
+
+def self_concordance_factor(y: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+    """phi(y) = (e^y - 1 - y) / y^2, increasing, phi(0) = 1/2: how far a log-partition bends beyond its parabola.
+
+    Infinite where e^y overflows (y > 709). Accurate to rounding near zero, where the formula itself cancels.
+    """
+    small = y.abs() < 1e-2
+    safe = torch.where(small, 1.0, y)
+    series = 1 / 2 + y / 6 + y**2 / 24 + y**3 / 120 + y**4 / 720 + y**5 / 5040 + y**6 / 40320
+    return torch.where(small, series, (torch.expm1(safe) - safe) / safe**2)
+
+
+def diameter(w: Float[Tensor, "N d"]) -> float:
+    """D = max_ij |w_i - w_j|, the largest possible range of logits for |h| = 1. Exact, O(N^2 d) time, O(N) memory."""
+    w = accept_rows(w)
+    return max(float(torch.cdist(a, w[i * CHUNK :]).max()) for i, a in enumerate(w.split(CHUNK)))
+
+
+def first_order(w: Float[Tensor, "N d"], radius: float = 1.0) -> Bracket:
+    """delta(r) = 2 r |wbar| +- r^2 D^2 / 8: at small radii only the mean row matters.
+
+    wbar is the mean row, D the diameter. Proof: log Z = log N + <wbar, h> + K(h) with 0 <= K <= (rD)^2 / 8, by Jensen
+    and Hoeffding; maximum and minimum both sit in that band. The lower end is cut at 0.
+    """
+    w, r = accept_rows(w), accept_radius(radius)
+    middle, slack = 2 * r * float(w.mean(0).norm()), (r * diameter(w)) ** 2 / 8
+    return Bracket(max(middle - slack, 0.0), middle, middle + slack)
+
+
+def second_order(w: Float[Tensor, "N d"], radius: float = 1.0) -> Bracket:
+    """delta(r) between two quadratic problems on the sphere, mean and covariance together.
+
+    With q_c(h) = <wbar, h> + c h^T C h,  log N + q_a <= log Z <= log N + q_b  for a = phi(-rD), b = phi(rD), so
+    max q_a - min q_b <= delta <= max q_b - min q_a;  the estimate is max q - min q at c = 1/2. For a centred head this
+    reads r^2 (a l_max - b l_min) <= delta <= r^2 (b l_max - a l_min): the spectral gap, not the condition number.
+    Never wider than `first_order`, whose band is used wherever it is tighter. Each quadratic is solved exactly.
+    """
+    w, r = accept_rows(w), accept_radius(radius)
+    low, high = log_partition_bounds(w, r, diameter(w))
+    mean, spectrum, basis = row_spectrum(w)
+    lin = basis.T @ mean
+    estimate = sphere_maximum(lin, spectrum / 2, r) + sphere_maximum(-lin, -spectrum / 2, r)
+    return Bracket(max(low[1] - high[0], 0.0), estimate, high[1] - low[0])
+
+
+def large_radius(w: Float[Tensor, "N d"], radius: float = 1.0) -> Bracket:
+    """delta(r) = r (m - rho) +- log N: at large radii only the convex hull of the rows matters.
+
+    m = max_i |w_i|, rho = `hull_inradius(w)`. Proof: max_i <w_i, h> <= log Z(h) <= max_i <w_i, h> + log N.
+    Raises beyond d = 8, where rho is out of reach.
+    """
+    w, r = accept_rows(w), accept_radius(radius)
+    middle, slack = r * (float(w.norm(dim=1).max()) - hull_inradius(w)), math.log(w.shape[0])
+    return Bracket(max(middle - slack, 0.0), middle, middle + slack)
+
+
+def hull_inradius(w: Float[Tensor, "N d"]) -> float:
+    """rho = min over |u| = 1 of max_i <w_i, u>: the distance from 0 to the nearest facet of the hull of the rows.
+
+    Negative when 0 lies outside: minus its distance to the hull. Zero when 0 is on the hull, and for a flat hull that
+    contains 0. Exact, by facets; raises beyond d = 8.
+    """
+    w = accept_rows(w)
+    n, d = w.shape
+    if d > HULL_DIMENSIONS:
+        raise IsonumError(
+            f"the hull's inradius is exact only up to d={HULL_DIMENSIONS}, got d={d}. "
+            "Use partition_isotropy at a large radius: log Z / r tends to it from above."
+        )
+    rows = w.numpy()
+    # min |W^T a|^2 + (1 - sum a)^2 over a >= 0 has the nearest point's weights, up to their sum.
+    a, _ = nnls(np.vstack([rows.T, np.ones(n)]), np.append(np.zeros(d), 1.0))
+    distance = float(np.linalg.norm(rows.T @ a) / a.sum())
+    scale = float(np.linalg.norm(rows, axis=1).max())
+    if distance > 1e-12 * scale:
+        return -distance
+    if np.linalg.matrix_rank(rows - rows.mean(0)) < d:
+        return 0.0
+    if d == 1:
+        return float(min(rows.max(), -rows.min()))
+    return max(float((-ConvexHull(rows).equations[:, -1]).min()), 0.0)
+
+
+def lower_bound(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
+    """A proved lower bound on I(W; r) itself, in [0, 1], from the second-order expansion of Z.
+
+    numerator = max(N - r |W^T 1| + phi(-M) s_min^2 r^2, N exp(-r |wbar|)),  denominator = N + r |W^T 1| +
+    phi(M) s_max^2 r^2,  with M = r max_i |w_i| and s the singular values of W (s_min = 0 when N < d).
+    """
+    w, r = accept_rows(w), accept_radius(radius)
+    n = w.shape[0]
+    big = torch.tensor(r * float(w.norm(dim=1).max()), dtype=torch.float64)
+    down, up = float(self_concordance_factor(-big)), float(self_concordance_factor(big))
+    total, s_min_sq, s_max_sq = _sums(w)
+    numerator = max(n - r * total + down * s_min_sq * r**2, n * math.exp(-r * total / n))
+    return numerator / (n + r * total + (up * s_max_sq * r**2 if s_max_sq else 0.0))
+
+
+def isotropy_order_one(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
+    """I_1 = (N - r |W^T 1|) / (N + r |W^T 1|), the first-order estimate of I(W; r). In (0, 1]; not a bound.
+
+    Raises where r |W^T 1| >= N: the formula turns negative there, while I(W; r) is positive by definition.
+    Mu and Viswanath 2018, section 2, at r = 1.
+    """
+    w, r = accept_rows(w), accept_radius(radius)
+    n, total = w.shape[0], _defined(w, r)
+    return (n - r * total) / (n + r * total)
+
+
+def isotropy_order_two(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
+    """I_2 = (N - r |W^T 1| + r^2 s_min^2 / 2) / (N + r |W^T 1| + r^2 s_max^2 / 2), s the singular values of W.
+
+    An estimate, not a bound. Raises where r |W^T 1| >= N, as `isotropy_order_one` does.
+    Mu and Viswanath 2018, section 2, at r = 1.
+    """
+    w, r = accept_rows(w), accept_radius(radius)
+    n, total = w.shape[0], _defined(w, r)
+    _, s_min_sq, s_max_sq = _sums(w)
+    return (n - r * total + r**2 * s_min_sq / 2) / (n + r * total + r**2 * s_max_sq / 2)
+
+
+def log_partition_bounds(w: Tensor, r: float, spread: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Proved (lower, upper) bounds on min (log Z - log N) and max (log Z - log N) over |h| = r, as two pairs.
+
+    Returned as ((lower bound on min, lower bound on max), (upper bound on min, upper bound on max)).
+    `spread` is any number not below the diameter of the rows.
+    """
+    mean, spectrum, basis = row_spectrum(w)
+    lin, push = basis.T @ mean, r * float(mean.norm())
+    y = torch.tensor(r * spread, dtype=torch.float64)
+    a, b = float(self_concordance_factor(-y)), float(self_concordance_factor(y))
+    below = (-sphere_maximum(-lin, -a * spectrum, r), sphere_maximum(lin, a * spectrum, r))
+    hoeffding, longest = float(y) ** 2 / 8, r * float(w.norm(dim=1).max())
+    above = (-push + hoeffding, min(push + hoeffding, longest))
+    if math.isfinite(b):
+        quadratic = (-sphere_maximum(-lin, -b * spectrum, r), sphere_maximum(lin, b * spectrum, r))
+        above = (min(above[0], quadratic[0]), min(above[1], quadratic[1]))
+    return below, above
+
+
+def sphere_maximum(lin: Float[Tensor, d], curvature: Float[Tensor, d], radius: float) -> float:
+    """max over |x| = radius of <lin, x> + sum_k curvature_k x_k^2, exactly, though the problem need not be convex.
+
+    At the maximum x_k = lin_k / (2 (t - curvature_k)) with the multiplier t >= max curvature at which |x| = radius;
+    the dual value t r^2 + sum lin_k^2 / (4 (t - curvature_k)) is convex in t, so bisection on |x| finds it.
+    """
+    top = curvature.max()
+    gap, weight = top - curvature, lin**2 / 4
+    if not float(weight.sum()) > 0:
+        return float(top) * radius**2
+
+    def length(s: Tensor) -> Tensor:
+        return (torch.where(weight > 0, weight / (s + gap) ** 2, 0.0)).sum().sqrt()
+
+    # t - top lies in [0, |lin| / (2 r)]: at the upper end every |x_k| <= r |lin_k| / |lin|.
+    high = weight.sum().sqrt() / radius
+    low = high * 0
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if length(middle) > radius else (low, middle)
+    # Any t at or above `top` gives an upper bound; at the root it is attained.
+    return float((top + high) * radius**2 + torch.where(weight > 0, weight / (high + gap), 0.0).sum())
+
+
+def row_spectrum(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean row, and eigenvalues (ascending, d of them) and eigenvectors (columns) of C, ddof = 0."""
+    mean = w.mean(0)
+    y = w - mean
+    spectrum, basis = torch.linalg.eigh(y.T @ y / w.shape[0])
+    return mean, spectrum.clamp_min(0), basis
+
+
+def accept_rows(w: Tensor) -> Tensor:
+    """The rows in float64, detached, or the reason why they cannot be used."""
+    if not isinstance(w, Tensor):
+        raise IsonumError(f"rows must be a torch tensor of shape (N, d), got {type(w).__name__}. Use torch.as_tensor.")
+    if w.ndim != 2 or 0 in w.shape:
+        raise IsonumError(f"rows must have shape (N, d) with N, d >= 1, got {tuple(w.shape)}. Give one row per token.")
+    if not w.is_floating_point():
+        raise IsonumError(
+            f"rows must be real floating point, got {w.dtype}. If these are vectors, convert with w.double()."
+        )
+    w = w.detach().double()
+    bad = (~w.isfinite().all(1)).nonzero().flatten()
+    if len(bad):
+        raise IsonumError(
+            f"rows must be finite, got {len(bad)} of {w.shape[0]} with NaN or infinity, first at row {int(bad[0])}. "
+            "Remove them before measuring."
+        )
+    return w
+
+
+def accept_radius(radius: float) -> float:
+    if not (math.isfinite(radius) and radius > 0):
+        raise IsonumError(f"radius must be a positive number, got {radius}. Use the typical length of a hidden state.")
+    return float(radius)
+
+
+def _sums(w: Tensor) -> tuple[float, float, float]:
+    """|W^T 1|, and the smallest and largest eigenvalue of W^T W."""
+    values = torch.linalg.eigvalsh(w.T @ w).clamp_min(0)
+    return float(w.sum(0).norm()), float(values[0]), float(values[-1])
+
+
+def _defined(w: Tensor, r: float) -> float:
+    total = float(w.sum(0).norm())
+    if r * total >= w.shape[0]:
+        raise IsonumError(
+            f"this estimate needs r |W^T 1| < N, got {r * total:.4g} >= {w.shape[0]}. "
+            "It would be negative here; use partition_isotropy."
+        )
+    return total
