@@ -66,7 +66,7 @@ class Moments:
         order=1 keeps only what the mean half needs and costs O(nd). Differentiable in x.
         Raises IsonumError on a wrong shape, integers, non-finite rows, and where no row is left.
         """
-        x, dropped = _accept(x, mask)
+        x, dropped = accepted_rows(x, mask)
         parts = (_one_chunk(chunk, order) for chunk in x.split(CHUNK))
         return replace(reduce(Moments.merge, parts), dropped=dropped)
 
@@ -177,7 +177,7 @@ class Moments:
             )
 
 
-def _accept(x: Tensor, mask: Tensor | None) -> tuple[Tensor, int]:
+def accepted_rows(x: Tensor, mask: Tensor | None) -> tuple[Tensor, int]:
     """The rows that count, in float32 or float64, and how many the mask dropped."""
     if not isinstance(x, Tensor):
         raise IsonumError(f"states must be a tensor of shape (n, d), got {type(x).__name__}. Use torch.as_tensor.")
