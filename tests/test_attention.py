@@ -1,0 +1,233 @@
+"""The Jacobian and the gradients of one head against autograd, letter-by-letter twins and exact rational cases."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isonum_core.errors import IsonumError
+from isonum_core.theory.attention import (
+    Attention,
+    causal_mask,
+    deviations,
+    head_gradients,
+    jacobian,
+    jacobian_block_norms,
+    score_gradient,
+    score_matrix,
+)
+
+# Agreement asked for everywhere: 1e-12 relative to the largest entry, in float64.
+TIGHT = 1e-12
+
+
+def relative(got: torch.Tensor, want: torch.Tensor) -> float:
+    return float((got - want).abs().max() / want.abs().max().clamp_min(1e-300))
+
+
+def draw(seed: int, n: int, d: int, size: float = 1.0, offset: float = 0.0, v: int | None = None):
+    """Tokens, scores and values of one random head; `offset` moves all tokens away from zero."""
+    r = np.random.default_rng(seed)
+    x = torch.tensor(r.normal(size=(n, d)) + offset * r.normal(size=d))
+    a = torch.tensor(size * r.normal(size=(d, d)) / d)
+    return x, a, None if v is None else torch.tensor(r.normal(size=(d, v)))
+
+
+def output(x, a, mask=None, w_v=None):
+    """The head written with autograd's own pieces."""
+    s = torch.einsum("id,de,je->ij", x, a, x)
+    if mask is not None:
+        s = s.masked_fill(~mask, -torch.inf)
+    y = x if w_v is None else x @ w_v
+    return torch.softmax(s, -1) @ y
+
+
+def slow_jacobian(x, a, mask=None, w_v=None):
+    """Product rule, one entry at a time: d f_i / d x_j = sum_k (d P_ik / d x_j) y_k + P_ij W_V^T."""
+    n, d = x.shape
+    v = torch.eye(d, dtype=x.dtype) if w_v is None else w_v
+    p = Attention.of(x, a, mask).p
+    out = torch.zeros(n, v.shape[1], n, d, dtype=x.dtype)
+    for i in range(n):
+        for j in range(n):
+            for k in range(n):
+                for m in range(n):  # softmax rule, then the two ways in which x_j enters the score s_im
+                    dp = p[i, k] * (float(k == m) - p[i, m])
+                    ds = (j == i) * (a @ x[m]) + (j == m) * (a.T @ x[i])
+                    out[i, :, j, :] += torch.outer(v.T @ x[k], dp * ds)
+            out[i, :, j, :] += p[i, j] * v.T
+    return out
+
+
+heads = st.tuples(
+    st.integers(0, 2**31), st.integers(1, 7), st.integers(1, 6), st.sampled_from([0.0, 1e-6, 0.3, 3.0, 30.0])
+)
+
+
+@given(heads, st.sampled_from([None, 1, 3]), st.booleans(), st.sampled_from([0.0, 3.0]))
+@settings(deadline=None, max_examples=120)
+def test_jacobian_equals_autograd(head, v, causal, offset):
+    seed, n, d, size = head
+    x, a, w_v = draw(seed, n, d, size, offset, v)
+    mask = causal_mask(n) if causal else None
+    want = torch.autograd.functional.jacobian(lambda x: output(x, a, mask, w_v), x)
+    h = Attention.of(x, a, mask)
+    got = jacobian(h, w_v)
+    # Scores of size s carry rounding eps * s into the weights: autograd's error as much as ours.
+    slack = max(1.0, float((h.pull @ x.mT).abs().max()))
+    assert relative(got, want) <= TIGHT * slack
+    norms = torch.linalg.matrix_norm(want.transpose(1, 2))
+    assert relative(jacobian_block_norms(h, w_v), norms) <= TIGHT * slack
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("v", [None, 2])
+def test_jacobian_equals_the_product_rule_written_out(causal, v):
+    x, a, w_v = draw(3, 5, 4, 2.0, 1.0, v)
+    mask = causal_mask(5) if causal else None
+    assert relative(jacobian(Attention.of(x, a, mask), w_v), slow_jacobian(x, a, mask, w_v)) <= TIGHT
+
+
+@given(heads, st.integers(1, 4), st.integers(1, 4), st.booleans())
+@settings(deadline=None, max_examples=120)
+def test_parameter_gradients_equal_autograd(head, k, v, causal):
+    seed, n, d, size = head
+    r = np.random.default_rng(seed)
+    x, g = torch.tensor(r.normal(size=(n, d)) + 1), torch.tensor(r.normal(size=(n, v)))
+    w_q, w_k, w_v = (torch.tensor(r.normal(size=(d, m)) / d**0.5, requires_grad=True) for m in (k, k, v))
+    with torch.no_grad():
+        w_q *= size
+    mask = causal_mask(n) if causal else None
+    a = score_matrix(w_q, w_k)
+    a.retain_grad()
+    (output(x, a, mask, w_v) * g).sum().backward()
+    with torch.no_grad():
+        h = Attention.of(x, score_matrix(w_q, w_k), mask)
+        got = head_gradients(h, w_q, w_k, w_v, g)
+    # A fully attended token leaves gradients of rounding size: compare on the scale of what was summed.
+    scale = float(x.abs().max() ** 3 * g.abs().max() * n) * TIGHT
+    for name, want in (("a", a.grad), ("w_q", w_q.grad), ("w_k", w_k.grad), ("w_v", w_v.grad)):
+        assert float((getattr(got, name) - want).abs().max()) <= max(TIGHT * float(want.abs().max()), scale), name
+    if size in (0.3, 1e-6, 0.0) and n > 1 and not (causal and n < 3):
+        assert relative(got.a, a.grad) <= TIGHT
+    assert torch.allclose(got.a, sum(torch.outer(x[i], h.covariance[i] @ (w_v @ g[i])) for i in range(n)).detach())
+
+
+def test_gradcheck_through_the_weights():
+    x, a, _ = draw(0, 4, 3)
+    x.requires_grad_(), a.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, a: Attention.of(x, a, causal_mask(4)).mean, (x, a))
+    assert torch.autograd.gradcheck(lambda x, a: Attention.of(x, a).covariance, (x, a))
+
+
+def test_tiny_blocks_keep_their_digits():
+    """Row 0 looks at row 1 with all its weight but e^-60: its own block is e^-60 times a number of size 1."""
+    gap = 60.0
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5]], dtype=torch.float64)
+    a = torch.tensor([[-gap, 0.0], [0.0, 0.0]], dtype=torch.float64)  # s_0j = -gap x_j0: -60, 0, +60
+    h = Attention.of(x, a)
+    block = jacobian_block_norms(h)[0, 1]
+    # J_01 = P_01 (I + (x_1 - x_2) b^T) up to e^-60, with b = (-60, 0), x_1 - x_2 = (1, .5).
+    e = math.exp(-gap)
+    exact = e / (1 + e + e * e) * np.linalg.norm(np.eye(2) + np.outer([1, 0.5], [-gap, 0]))
+    assert float(block) == pytest.approx(exact, rel=1e-12)
+    # S_0 = P_01 (x_1 - x_2)(x_1 - x_2)^T up to e^-120: one line in exact arithmetic.
+    want = e * np.outer([1, 0.5], [1, 0.5])
+    assert np.allclose(h.covariance[0].numpy(), want, rtol=1e-12, atol=0)
+
+
+def test_a_cancelling_block_keeps_its_digits():
+    """u.b = -1 exactly and d = 1: the block is zero, where d + 2 u.b + |u|^2 |b|^2 would leave rounding."""
+    x = torch.tensor([[0.7], [0.7 - 1 / 3]], dtype=torch.float64)
+    for scale in (1.0, 1e-8):
+        a = torch.tensor([[3.0 * scale]], dtype=torch.float64)
+        h = Attention.of(x, a)
+        want = torch.autograd.functional.jacobian(lambda x, a=a: output(x, a), x)[:, 0, :, 0].abs()
+        assert torch.allclose(jacobian_block_norms(h), want, rtol=1e-12, atol=1e-16)
+
+
+def test_deviations_have_small_relative_error_under_sharp_attention():
+    x = torch.tensor([[1.0, 3.0], [1.25, 3.5], [0.5, 2.0]], dtype=torch.float64)
+    p = torch.tensor([[1.0, 2.0**-80, 0.0]], dtype=torch.float64)  # x_0 - mu_0 = -2^-80 (x_1 - x_0), a binary number
+    got = deviations(p, x)[0, 0]
+    assert got.tolist() == [-(2.0**-80) * 0.25, -(2.0**-80) * 0.5]
+
+
+@pytest.mark.parametrize("n", [3, 9])
+def test_chunks_equal_the_whole(n, monkeypatch):
+    x, a, w_v = draw(5, n, 4, 2.0, v=3)
+    whole = Attention.of(x, a)
+    want = whole.covariance, jacobian(whole, w_v), jacobian_block_norms(whole, w_v), whole.covariance_times(x)
+    monkeypatch.setattr("isonum_core.theory.attention.CHUNK", 2 * x.numel())
+    parts = Attention.of(x, a)
+    got = parts.covariance, jacobian(parts, w_v), jacobian_block_norms(parts, w_v), parts.covariance_times(x)
+    for g, w in zip(got, want, strict=True):
+        assert relative(g, w) <= 1e-15
+
+
+def test_a_batch_equals_its_members():
+    r = np.random.default_rng(1)
+    x, a = torch.tensor(r.normal(size=(2, 3, 5, 4))), torch.tensor(r.normal(size=(2, 3, 4, 4)))
+    g = torch.tensor(r.normal(size=(2, 3, 5, 4)))
+    batch = Attention.of(x, a)
+    for i in np.ndindex(2, 3):
+        one = Attention.of(x[i], a[i])
+        for f in (jacobian, jacobian_block_norms, lambda h: h.covariance):
+            assert relative(f(batch)[i], f(one)) <= 1e-14
+        assert relative(score_gradient(batch, g)[i], score_gradient(one, g[i])) <= 1e-14
+    shared = Attention.of(x, a[0, 0])  # one score matrix for the whole batch
+    assert relative(jacobian_block_norms(shared)[0, 1], jacobian_block_norms(Attention.of(x[0, 1], a[0, 0]))) <= 1e-14
+
+
+@given(st.integers(0, 2**31), st.integers(2, 7), st.integers(1, 5))
+@settings(deadline=None, max_examples=60)
+def test_a_key_shift_is_invisible_and_a_query_shift_is_not(seed, n, d):
+    r = np.random.default_rng(seed)
+    q, k, c = (torch.tensor(r.normal(size=s)) for s in ((n, d), (n, d), (d,)))
+    p = (q @ k.T).softmax(-1)
+    assert float(((q @ (k + c).T).softmax(-1) - p).abs().max()) <= 1e-13
+    spread = float((k @ c).max() - (k @ c).min())
+    moved = ((q + c) @ k.T).softmax(-1)
+    # log P_ij - log P_ik moves by c.(k_j - k_k), so a spread of s moves some log-weight by at least s / 2.
+    assert float((moved.log() - p.log()).abs().max()) >= spread / 2 - 1e-12
+
+
+def test_causal_row_zero_passes_no_score_gradient():
+    x, a, _ = draw(2, 4, 3)
+    h = Attention.of(x, a, causal_mask(4))
+    assert float(h.covariance[0].abs().max()) == 0
+    assert torch.equal(jacobian(h)[0, :, 0], torch.eye(3, dtype=torch.float64))
+    assert float(jacobian_block_norms(h).triu(1).abs().max()) == 0  # the future has no influence
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-13), (torch.float32, 5e-5)])
+def test_precision_table(dtype, bound):
+    """Worst error of 20 heads against float64; the tokens lie 100 from zero, so scores reach 1e4 eps in float32."""
+    for seed in range(20):
+        x, a, w_v = draw(seed, 12, 6, 0.02, 3.0, 4)
+        want = jacobian_block_norms(Attention.of(x, a), w_v)
+        cast = Attention.of(x.to(dtype), a.to(dtype))
+        assert relative(jacobian_block_norms(cast, w_v.to(dtype)).double(), want) <= bound
+        assert jacobian(cast, w_v.to(dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("x", "a", "mask", "words"),
+    [
+        (torch.ones(3, 2, dtype=torch.int64), torch.eye(2), None, r"floating point, got torch.int64 \(3, 2\)"),
+        (torch.ones(3), torch.eye(3), None, r"shape \(n, d\)"),
+        (torch.ones(3, 2), torch.eye(3), None, r"must be \(2, 2\)"),
+        (torch.ones(3, 2), torch.eye(2, dtype=torch.float64), None, "of torch.float32"),
+        (torch.full((3, 2), torch.nan), torch.eye(2), None, "finite"),
+        (torch.ones(3, 2), torch.eye(2), torch.ones(3, 3), r"boolean of shape \(3, 3\)"),
+        (torch.ones(3, 2), torch.eye(2), torch.ones(3, 3, dtype=torch.bool).triu(1), "row 2 with no allowed key"),
+    ],
+)
+def test_bad_input_says_what_came_and_what_to_do(x, a, mask, words):
+    with pytest.raises(IsonumError, match=words):
+        Attention.of(x, a, mask)
