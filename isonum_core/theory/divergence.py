@@ -73,6 +73,14 @@ def kl_divergence(z: Float[Tensor, "*b N"], dz: Float[Tensor, "*b N"]) -> Float[
     return torch.where(safe, exact, (z.log_softmax(-1) + y).logsumexp(-1))
 
 
+def dlog_partition(z: Float[Tensor, "*b N"], dz: Float[Tensor, "*b N"]) -> Float[Tensor, "*b"]:
+    """log Z' - log Z = log E_p exp(dz), in nats, with its digits where the plain difference of two logs has none."""
+    plain = (z.log_softmax(-1) + dz).logsumexp(-1)
+    small = forecast_mean(z, dz.clamp_max(500).expm1())
+    near = (small > -0.5) & (dz.amax(-1) < 500)  # log1p needs its argument away from -1, expm1 from overflow
+    return torch.where(near, torch.log1p(torch.where(near, small, 0)), plain)
+
+
 class Band(NamedTuple):
     """A lower and an upper bound for the same number."""
 
@@ -128,5 +136,4 @@ def logit_error(z: Float[Tensor, "*b N"], dz: Float[Tensor, "*b N"]) -> LogitErr
 
     E_p[dz] = (log Z' - log Z) - KL, hence E_p[dz^2] = Var_p(dz) + (log Z' - log Z - KL)^2. Exact for any two heads.
     """
-    dlog_partition = (z + dz).logsumexp(-1) - z.logsumexp(-1)
-    return LogitError(forecast_mean(z, dz**2), forecast_variance(z, dz), dlog_partition, kl_divergence(z, dz))
+    return LogitError(forecast_mean(z, dz**2), forecast_variance(z, dz), dlog_partition(z, dz), kl_divergence(z, dz))

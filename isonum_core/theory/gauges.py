@@ -59,7 +59,7 @@ def fisher_kernel(w: Float[Tensor, "N d"]) -> Float[Tensor, "d k"]:
 
 def visible_and_hidden(w: Float[Tensor, "N d"]) -> tuple[Float[Tensor, "d r"], Float[Tensor, "d k"]]:
     """Orthonormal bases of the range and of the kernel of F(h), which depend on W alone, not on h. r + k = d."""
-    r = torch.linalg.qr(centre_rows(w), mode="r").R
+    r = torch.linalg.qr(centre_rows(w)).R
     _, s, vt = torch.linalg.svd(r)  # full right factor, of the small triangle only
     # Compared with |W| before centring: what is left of a constant column is rounding of that size.
     rank = int((s > _rounding(w) * torch.linalg.matrix_norm(w)).sum())
@@ -78,7 +78,7 @@ def logit_spectrum(m: Moments, w: Float[Tensor, "N d"]) -> Float[Tensor, " d"]:
             "Take the moments at the site that feeds the head, after the final norm."
         )
     # R^T R = N C: the symmetric form R Cov(h) R^T has the spectrum of Cov(h) C without the square root of C.
-    r = torch.linalg.qr(centre_rows(w.double()), mode="r").R
+    r = torch.linalg.qr(centre_rows(w.double())).R
     found = torch.linalg.eigvalsh(r @ m.covariance @ r.mT / len(w)).flip(0).clamp_min(0)
     return torch.cat([found, found.new_zeros(m.d - len(found))])
 
