@@ -1,0 +1,34 @@
+# `make test` and `make book` are all there is to know: each sets up .venv from nothing and does its job.
+PYTHON ?= python3
+BIN := .venv/bin
+# The stamp carries a checksum of what is installed, so a changed pin installs again and nothing else does.
+STAMP := .venv/installed-$(firstword $(shell cat requirements*.txt pyproject.toml | cksum))
+CHAPTERS := $(basename $(notdir $(wildcard book/*.md)))
+
+.PHONY: test book serve clean $(CHAPTERS:%=run-%)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+book: $(STAMP)
+	$(BIN)/jupyter-book build . -W -n --keep-going
+	@echo "Open $(CURDIR)/_build/html/index.html, or type make serve."
+
+# One chapter as an executed notebook beside its source: make run-isotropy
+$(CHAPTERS:%=run-%): run-%: $(STAMP)
+	$(BIN)/jupytext --to ipynb --output book/$*.ipynb book/$*.md
+	$(BIN)/jupyter-execute --inplace book/$*.ipynb
+	@echo "Executed $(CURDIR)/book/$*.ipynb"
+
+serve: book
+	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
+
+clean:
+	rm -rf _build .pytest_cache .hypothesis book/*.ipynb
+
+$(STAMP): requirements.txt requirements-nodeps.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt -e .
+	rm -f .venv/installed-*
+	touch $@

@@ -1,0 +1,22 @@
+"""The book's Sphinx extension: one small file per job, put together here.
+
+cache      the execution cache knows the code that the chapters call
+render     a citable figure in a notebook's output becomes a numbered figure of the page
+strict     what stops the build: naked images, code cells that did not run
+cite       BibTeX entries, from CITATION.cff
+gallery    the page of all figures
+publish    files, permanent addresses, index.json
+crate      the RO-Crate that describes all of it to machines
+mathjax    mathematics rendered by files of this site
+pages      small repairs and additions to single pages
+"""
+
+from __future__ import annotations
+
+from isobook import cache, cite, crate, gallery, mathjax, pages, publish, render, strict
+
+
+def setup(app):
+    for part in (cache, cite, render, strict, gallery, mathjax, pages, publish, crate):
+        part.setup(app)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": False}

@@ -1,0 +1,142 @@
+"""Turn a citable figure in a notebook's output into a numbered figure of the page.
+
+The figure's caption, name and alternative text travel in the output itself, so a chapter's cell needs no metadata.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html import escape
+
+import myst_nb.core.render as notebooks
+from docutils import nodes
+from sphinx.errors import ExtensionError
+
+from isobook.cite import bibtex, first_sentence
+
+MIME = "application/vnd.isonum.figure+json"  # isonum_core.figures.MIME; a test holds the two equal
+LABELS = {"svg": "SVG", "pdf": "PDF", "png": "PNG", "csv": "CSV", "json": "provenance"}
+
+
+class FigureRenderer:
+    """myst_nb asks it for nodes whenever an output holds our MIME type, and prefers that type on web pages."""
+
+    mime_priority_overrides = [("html", MIME, 1), ("dirhtml", MIME, 1)]
+
+    @staticmethod
+    def handle_mime(renderer, data, inline):
+        if data.mime_type != MIME:
+            return None
+        payload, parser = data.content, renderer.renderer
+        require(payload)
+        files = {kind: base64.b64decode(text) for kind, text in payload["files"].items()}
+        for kind, content in files.items():
+            renderer.write_file(["figures", payload["id"], f"{payload['id']}.{kind}"], content, overwrite=True)
+        figure = figure_node(payload, files, parser, data.line)
+        remember(parser.sphinx_env, payload, files, figure)
+        return [figure, *footer_nodes(parser.sphinx_env, payload)]
+
+
+def require(payload: dict) -> None:
+    """A figure without name, caption or alternative text stops the build, whoever wrote the output."""
+    for field in ("id", "caption", "alt", "files", "provenance"):
+        if not payload.get(field):
+            name = payload.get("id") or "without a name"
+            raise ExtensionError(f"figure {name} has no {field}: make it with citable()")
+
+
+def figure_node(payload: dict, files: dict, parser, line: int) -> nodes.figure:
+    """Image for light and dark pages, and the caption parsed as the chapter's own Markdown."""
+    figure = nodes.figure(classes=["citable"], names=[payload["id"]])
+    figure.source, figure.line = parser.document["source"], line
+    parser.document.note_explicit_target(figure, figure)
+    figure += nodes.raw("", images(payload, files, up(parser.sphinx_env.docname)), format="html")
+    caption = nodes.caption(payload["caption"], "")
+    caption.source, caption.line = figure.source, line
+    with parser.current_node_context(caption):
+        parser.nested_render_text(payload["caption"], line, inline=True)
+    figure += caption
+    return figure
+
+
+def images(payload: dict, files: dict, prefix: str) -> str:
+    """Both images, of which the theme shows one. Width and height are given, so the page does not jump on loading."""
+    wide, tall = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', files["svg"]).groups()  # in points, 3/4 of a pixel
+    pixels = f'width="{round(float(wide) * 4 / 3)}" height="{round(float(tall) * 4 / 3)}"'
+    base, alt = f"{prefix}figures/{payload['id']}/{payload['id']}", escape(payload["alt"])
+    return "".join(
+        f'<img class="{mode}" src="{base}.{kind}" {pixels} alt="{alt}" loading="lazy" decoding="async">'
+        for mode, kind in (("only-light", "svg"), ("only-dark", "dark.svg"))
+    )
+
+
+def footer_nodes(env, payload: dict) -> list[nodes.Node]:
+    """Permanent address and downloads; folded below them, how to cite and what made the figure."""
+    id, prefix = payload["id"], up(env.docname)
+    links = [f'<a href="{prefix}fig/{id}.html">permalink</a>']
+    links += [f'<a href="{prefix}figures/{id}/{id}.{kind}" download>{label}</a>' for kind, label in LABELS.items()]
+    entry = bibtex(env.isonum_citation, id, payload["caption"], payload["provenance"])
+    source, chapter = env.doc2path(env.docname, base=False), env.docname.rsplit("/")[-1]
+    opening = (
+        f'<details><summary>Cite and reproduce</summary><p class="fig-facts">{escape(facts(payload["provenance"]))}</p>'
+        f"<p>Drawn by <code>{source}</code>; <code>make run-{chapter}</code> draws it again.</p>"
+    )
+    code = nodes.literal_block(entry, entry, language="bibtex", classes=["fig-bibtex"])
+    box = nodes.container(classes=["fig-tools"])
+    box += nodes.raw("", f'<p class="fig-links">{" · ".join(links)}</p>{opening}', format="html")
+    box += code
+    box += nodes.raw("", "</details>", format="html")
+    return [box]
+
+
+def facts(provenance: dict) -> str:
+    """The provenance in one readable line; the whole of it is in the JSON."""
+    tree = {True: " with uncommitted changes", False: "", None: ""}[provenance["dirty"]]
+    parts = [f"commit {provenance['commit'][:12]}{tree}", provenance["device"], f"Python {provenance['python']}"]
+    parts += [f"{name} {provenance['versions'][name]}" for name in ("torch", "numpy") if name in provenance["versions"]]
+    return " · ".join(parts + [f"{name} = {value}" for name, value in provenance["facts"].items()])
+
+
+def remember(env, payload: dict, files: dict, figure: nodes.figure) -> None:
+    """Keep what the index, the permanent addresses and the crate need; the files themselves lie on disk."""
+    if payload["id"] in (known := store(env)):
+        raise ExtensionError(f"{env.docname}: {payload['id']} is already a figure of {known[payload['id']]['docname']}")
+    known[payload["id"]] = {
+        "docname": env.docname,
+        "title": first_sentence(figure[-1].astext()),
+        "caption": figure[-1].astext(),
+        "caption_nodes": [child.deepcopy() for child in figure[-1].children],
+        "images": images(payload, files, "{up}"),
+        "alt": payload["alt"],
+        "files": {
+            kind: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for kind, content in sorted(files.items())
+        },
+        "provenance": payload["provenance"],
+    }
+
+
+def store(env) -> dict[str, dict]:
+    """All figures read so far, by id."""
+    if not hasattr(env, "isonum_figures"):
+        env.isonum_figures = {}
+    return env.isonum_figures
+
+
+def up(docname: str) -> str:
+    """From a page back to the root of the site."""
+    return "../" * docname.count("/")
+
+
+def purge(app, env, docname):
+    for id in [id for id, figure in store(env).items() if figure["docname"] == docname]:
+        del store(env)[id]
+
+
+def setup(app):
+    # The list is cached by myst_nb, so appending registers the renderer without packaging metadata.
+    if FigureRenderer not in (known := notebooks.load_mime_renders()):
+        known.append(FigureRenderer)
+    app.connect("env-purge-doc", purge)
