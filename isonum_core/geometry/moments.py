@@ -20,8 +20,10 @@ from isonum_core.errors import IsonumError, WeakNumberWarning
 # Rows per float32 product. Products are float32 (fast), sums over chunks are float64 (accurate): with 8192 rows the
 # rounding of one product stays below 1e-6 of the second moment.
 CHUNK = 8192
-# Squares of float32 values outside this range underflow or overflow, so such states are multiplied in float64.
+# Squares of float32 values outside this range underflow or overflow, so such states are multiplied in float64;
+# fourth powers of float64 values outside the wider one do, and no score depends on units: the caller should rescale.
 SAFE_SCALE = (1e-15, 1e15)
+WIDEST_SCALE = (1e-70, 1e70)
 
 
 class _Gram(torch.autograd.Function):
@@ -30,7 +32,8 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a):
         ctx.save_for_backward(a)
-        return a @ a.T
+        with torch.autocast(a.device.type, enabled=False):  # inside mixed-precision training too
+            return a @ a.T
 
     @staticmethod
     def backward(ctx, g):
@@ -67,8 +70,9 @@ class Moments:
         Raises IsonumError on a wrong shape, integers, non-finite rows, and where no row is left.
         """
         x, dropped = accepted_rows(x, mask)
-        parts = (_one_chunk(chunk, order) for chunk in x.split(CHUNK))
-        return replace(reduce(Moments.merge, parts), dropped=dropped)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 products would cost four digits
+            parts = (_one_chunk(chunk, order) for chunk in x.split(CHUNK))
+            return replace(reduce(Moments.merge, parts), dropped=dropped)
 
     @property
     def d(self) -> int:
@@ -139,8 +143,8 @@ class Moments:
 
     @cached_property
     def concentration(self) -> Float[Tensor, ""]:
-        """||C||_F / tr C, from 1/sqrt(d) (even) to 1 (a line). Divided first, so that no square underflows."""
-        return torch.linalg.vector_norm(self.gram / self.squares)
+        """||C||_F / tr C, from 1/sqrt(d) (even) to 1 (a line)."""
+        return torch.linalg.vector_norm(self.gram) / self.squares
 
     @cached_property
     def frobenius_sq(self) -> Float[Tensor, ""]:
@@ -177,7 +181,7 @@ class Moments:
             )
 
 
-def accepted_rows(x: Tensor, mask: Tensor | None) -> tuple[Tensor, int]:
+def accepted_rows(x: object, mask: Tensor | None = None) -> tuple[Tensor, int]:
     """The rows that count, in float32 or float64, and how many the mask dropped."""
     if not isinstance(x, Tensor):
         raise IsonumError(f"states must be a tensor of shape (n, d), got {type(x).__name__}. Use torch.as_tensor.")
@@ -218,6 +222,11 @@ def accepted_rows(x: Tensor, mask: Tensor | None) -> tuple[Tensor, int]:
 def _one_chunk(x: Tensor, order: int) -> Moments:
     n, d = x.shape
     size = float(x.detach().abs().amax())
+    if size and not WIDEST_SCALE[0] < size < WIDEST_SCALE[1]:
+        raise IsonumError(
+            f"states must lie between {WIDEST_SCALE[0]:.0e} and {WIDEST_SCALE[1]:.0e} in size, got {size:.0e}: their "
+            "powers leave float64. Divide by a common scale."
+        )
     if size and not SAFE_SCALE[0] < size < SAFE_SCALE[1]:
         x = x.double()
     # Subtracting a fixed point first keeps float32 products accurate however far the cloud is from zero.
@@ -225,8 +234,10 @@ def _one_chunk(x: Tensor, order: int) -> Moments:
     y = x - shift
     rest = y.mean(0)
     length = torch.linalg.vector_norm(x, dim=1)
-    zero = length == 0
-    unit_sum = (torch.where(zero, 0, 1 / torch.where(zero, 1, length)) @ x).double()
+    if (length < SAFE_SCALE[0]).any():  # squares of a short row underflow: it is not a row of zeros
+        length = torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
+    zero = length < torch.finfo(x.dtype).tiny
+    unit_sum = (torch.where(zero, 0, 1 / torch.where(zero, 1, length)).to(x.dtype) @ x).double()
     first = dict(n=n, mean=shift.double() + rest.double(), unit_sum=unit_sum, zeros=int(zero.sum()), order=order)
     if order == 1:
         return Moments(**first)

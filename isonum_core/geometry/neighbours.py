@@ -175,7 +175,7 @@ def _published_cosine(y: np.ndarray, keys: np.ndarray, rng: np.random.Generator 
 
 
 def _array(x: Tensor) -> np.ndarray:
-    return accepted_rows(x, None)[0].detach().cpu().numpy()
+    return accepted_rows(x)[0].detach().cpu().numpy()
 
 
 def _distances(x: Tensor, k: int) -> np.ndarray:

@@ -105,7 +105,7 @@ def participation_ratio_unbiased(m: Moments | Sequence[Moments]) -> Float[Tensor
     top, bottom = (weights / weights.sum()).to(pairs) @ pairs
     if not bottom > 0:
         raise IsonumError(
-            f"the unbiased estimate of tr C^2 must be positive to divide by, got {float(bottom):.3g} from "
+            f"the unbiased estimate of tr C^2 must be positive to divide by, got {bottom.item():.3g} from "
             f"{int(weights.sum())} samples in {len(batches)} batches. Give more rows, or a list of batches."
         )
     return top / bottom

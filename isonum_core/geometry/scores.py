@@ -66,7 +66,9 @@ def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | N
         cross, prior_sq = trace / m.d, trace**2 / m.d
     total = (1 - zeta) + zeta * trace
     if not total > 0:
-        raise IsonumError(f"(1 - zeta) tr C + zeta tr C0 must be positive, got {float(total * m.trace):.3g}. Check c0.")
+        raise IsonumError(
+            f"(1 - zeta) tr C + zeta tr C0 must be positive, got {(total * m.trace).item():.3g}. Check c0."
+        )
     squares = (1 - zeta) ** 2 * own_sq + 2 * zeta * (1 - zeta) * cross + zeta**2 * prior_sq
     return _from_participation_ratio(total**2 / squares, m.d)
 

@@ -1,0 +1,88 @@
+"""Fixtures that several test files share. Imports nothing of isonum_core: the type checks are installed after this."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+def pytest_addoption(parser):
+    parser.addoption("--seeds", default="one", choices=["one", "all"], help="all: every `seed` test runs for 0 to 99")
+
+
+def pytest_generate_tests(metafunc):
+    own = any("seed" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
+    if "seed" in metafunc.fixturenames and not own:
+        metafunc.parametrize("seed", range(100) if metafunc.config.getoption("--seeds") == "all" else [0])
+
+
+@pytest.fixture
+def rng(seed):
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of reference values and data that is not part of the repository."""
+    folder = os.environ.get("ISONUM_SHARED")
+    if not folder:
+        pytest.skip("ISONUM_SHARED is not set: the values that matter most are repeated as literals in other tests")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def oracles(shared):
+    return json.loads((shared / "oracles" / "peers.json").read_text())
+
+
+def _draw(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def _low_rank():
+    g = np.random.default_rng(2)
+    a, b, noise = g.normal(size=(500, 3)), g.normal(size=(3, 20)), g.normal(size=(500, 20))
+    return a @ b + 0.01 * noise
+
+
+def _line():
+    t = np.random.default_rng(8).normal(size=200)
+    return np.stack([t, 2 * t, -3 * t], axis=1)
+
+
+def _clusters(seed, k, shape, scale):
+    g = np.random.default_rng(seed)
+    centres = g.normal(size=(k, shape[-1]))
+    labels = g.integers(0, k, size=shape[:-1])
+    return scale * centres[labels] + g.normal(size=shape)
+
+
+# The inputs of the reference values, by name: recipes instead of files, checked by hash where the record is present.
+PEER_CLOUDS = {
+    "iso": lambda: _draw(0, 500, 10),
+    "lowrank": _low_rank,
+    "n_lt_d": lambda: _draw(3, 20, 50),
+    "d2": lambda: _draw(6, 100, 2) * [1, 2],
+    "line3": _line,
+    "clusters3": lambda: _clusters(11, 3, (300, 16), 8),
+    "tiny_scale": lambda: _draw(12, 300, 5) * 1e-6,
+    "emb_gauss": lambda: _draw(12, 40, 30, 16),
+    "emb_clusters4": lambda: _clusters(13, 4, (40, 30, 16), 6),
+    "emb_big": lambda: _clusters(14, 5, (64, 50, 12), 6),
+    "emb_2d_cone": lambda: _draw(15, 600, 10) + 5.0,
+}
+
+
+@pytest.fixture(scope="session")
+def peer_cloud():
+    """Name of a reference input -> tensor in float64."""
+    return lambda name: torch.from_numpy(PEER_CLOUDS[name]())
+
+
+@pytest.fixture(scope="session")
+def fingerprint():
+    return lambda x: hashlib.sha256(np.ascontiguousarray(x, dtype="<f8").tobytes()).hexdigest()

@@ -1,0 +1,279 @@
+"""Moments are exact sums: however split, merged, masked or far from the origin, they are those of one pass."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from isonum_core import IsonumError, Moments
+from isonum_core.errors import WeakNumberWarning
+from isonum_core.geometry import moments as module
+
+FIELDS = ["mean", "unit_sum", "squares", "cubes", "fourths", "covariance"]
+
+
+def cloud(rng, n, d, offset=1.0):
+    return torch.from_numpy(rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + offset * rng.normal(size=d))
+
+
+def slow(x):
+    """Every field from its definition, in float64 with NumPy."""
+    x = x.double().numpy()
+    y = x - x.mean(0)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    q = (y**2).sum(1)
+    return dict(
+        mean=x.mean(0),
+        unit_sum=np.divide(x, length, where=length > 0, out=np.zeros_like(x)).sum(0),
+        squares=q.sum(),
+        cubes=q @ y,
+        fourths=(q**2).sum(),
+        covariance=np.cov(x.T).reshape(x.shape[1], x.shape[1]),
+    )
+
+
+def assert_moments(m, expected, rel=1e-10):
+    for name in FIELDS:
+        want = torch.as_tensor(expected[name])
+        got = getattr(m, name)
+        assert got.dtype == torch.float64
+        # Relative to what is summed, since the sums themselves may cancel (two rows have cubes of zero).
+        summed = dict(unit_sum=m.n, cubes=float(expected["squares"]) ** 1.5)
+        size = summed.get(name, float(want.abs().max()))
+        torch.testing.assert_close(got, want, rtol=0, atol=rel * size, msg=lambda s, k=name: f"{k}: {s}")
+
+
+@pytest.mark.parametrize("n, d", [(2, 7), (12, 30), (30, 30), (200, 9), (50, 1)])
+def test_every_field_is_its_definition(rng, n, d):
+    x = cloud(rng, n, d)
+    assert_moments(Moments.of(x), slow(x))
+
+
+@pytest.mark.parametrize("n, d", [(20, 50), (60, 50), (300, 6)])
+def test_merging_any_split_equals_one_pass(rng, n, d):
+    x = cloud(rng, n, d, offset=30.0)  # the parts differ in mean, so that the term between means matters
+    x[: n // 3] += 10 * torch.from_numpy(rng.normal(size=d))
+    cuts = np.sort(rng.choice(np.arange(1, n), size=4, replace=False))
+    parts = [Moments.of(part) for part in x.tensor_split(cuts.tolist())]
+    one_by_one = parts[0]
+    for part in parts[1:]:
+        one_by_one = one_by_one.merge(part)
+    as_a_tree = parts[4].merge(parts[3]).merge(parts[2].merge(parts[0].merge(parts[1])))
+    for merged in (one_by_one, as_a_tree):
+        assert merged.n == n
+        assert_moments(merged, slow(x))
+        torch.testing.assert_close(
+            merged.eigenvalues, Moments.of(x).eigenvalues, rtol=0, atol=1e-10 * float(merged.trace)
+        )
+
+
+def test_single_rows_merge_to_one_pass(rng):
+    x = cloud(rng, 25, 8)
+    m = Moments.of(x[:1])
+    for row in x[1:]:
+        m = m.merge(Moments.of(row[None]))
+    assert_moments(m, slow(x))
+
+
+def test_chunks_are_merged(rng, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 64)
+    x = cloud(rng, 64 * 3 + 5, 7)
+    assert_moments(Moments.of(x), slow(x))
+
+
+def test_memory_is_of_order_d_squared(rng):
+    d = 16
+    m = Moments.of(cloud(rng, 5, d))
+    for _ in range(100):
+        m = m.merge(Moments.of(cloud(rng, 5, d)))
+    tensors = [v for f in dataclasses.fields(m) if isinstance(v := getattr(m, f.name), torch.Tensor)]
+    assert m.n == 505
+    assert sum(t.untyped_storage().nbytes() for t in tensors) <= 8 * (d * d + 3 * d + 2)
+
+
+@pytest.mark.parametrize("n, d", [(8192, 64), (40_000, 24), (40, 200)])
+def test_second_moment_of_float32_far_from_the_origin(rng, n, d):
+    x = (torch.from_numpy(rng.normal(size=(n, d))) + 1e3).float()
+    exact = np.cov(x.double().numpy().T)
+    error = np.linalg.norm(Moments.of(x).covariance.numpy() - exact) / np.linalg.norm(exact)
+    assert error <= 1e-6  # the promise; about 1e-7 is measured, and without the shift it would be 1e-1
+
+
+def test_unshifted_float32_products_would_break_the_promise(rng):
+    x = (torch.from_numpy(rng.normal(size=(8192, 64))) + 1e3).float()
+    raw = (x.T @ x).double() / 8192 - torch.outer(x.mean(0).double(), x.mean(0).double())
+    exact = torch.from_numpy(np.cov(x.double().numpy().T))
+    assert torch.linalg.norm(raw - exact) / torch.linalg.norm(exact) > 1e-3
+
+
+def test_mixed_precision_regions_do_not_reach_the_products(rng):
+    x = cloud(rng, 100, 12).float().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = Moments.of(x)
+        value = inside.frobenius_sq
+    outside = Moments.of(x)
+    assert value.item() == outside.frobenius_sq.item()
+    torch.testing.assert_close(inside.unit_sum, outside.unit_sum, rtol=0, atol=0)
+
+
+def test_mask_equals_deletion(rng):
+    x = cloud(rng, 60, 9)
+    mask = torch.from_numpy(rng.random(60) < 0.6)
+    masked = Moments.of(x, mask)
+    assert (masked.n, masked.dropped) == (int(mask.sum()), 60 - int(mask.sum()))
+    assert_moments(masked, slow(x[mask]))
+    assert masked.merge(masked).dropped == 2 * masked.dropped
+
+
+def test_masked_rows_may_hold_anything(rng):
+    x = cloud(rng, 20, 4)
+    x[3] = float("nan")
+    mask = torch.ones(20, dtype=torch.bool)
+    mask[3] = False
+    assert_moments(Moments.of(x, mask), slow(x[mask]))
+
+
+def test_zero_rows_are_counted_and_have_no_direction(rng):
+    x = cloud(rng, 30, 5)
+    x[[2, 7, 11]] = 0
+    assert Moments.of(x).zeros == 3
+    assert_moments(Moments.of(x), slow(x))
+
+
+def test_short_rows_are_not_zero_rows():
+    x = torch.tensor([[1.0, 0.0], [0.0, 1e-30], [1.0, 1.0]])  # the square of 1e-30 is 0 in float32
+    m = Moments.of(x)
+    assert m.zeros == 0
+    torch.testing.assert_close(
+        m.unit_sum, torch.tensor([1 + 0.5**0.5, 1 + 0.5**0.5], dtype=torch.float64), rtol=1e-6, atol=0
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e18, 1e30])
+def test_float32_of_any_scale(rng, scale):
+    x = cloud(rng, 50, 6).float()
+    y = (x.double() * scale).float()
+    ratio = Moments.of(y).concentration / Moments.of(x).concentration
+    assert float(ratio) == pytest.approx(1, abs=1e-6)  # rounding of y to float32
+
+
+def test_order_one_keeps_the_mean_half_only(rng):
+    x = cloud(rng, 40, 5)
+    one, two = Moments.of(x, order=1), Moments.of(x)
+    torch.testing.assert_close(one.mean, two.mean, rtol=0, atol=0)
+    torch.testing.assert_close(one.unit_sum, two.unit_sum, rtol=0, atol=0)
+    merged = Moments.of(x[:10], order=1).merge(Moments.of(x[10:], order=1))
+    torch.testing.assert_close(merged.mean, two.mean)
+    for name in ("trace", "covariance", "eigenvalues", "frobenius_sq", "variances"):
+        with pytest.raises(IsonumError, match="order=1.*order=2"):
+            getattr(one, name)
+
+
+@pytest.mark.parametrize("n, d", [(9, 20), (20, 9)])
+def test_both_sides_agree(rng, n, d):
+    m = Moments.of(cloud(rng, n, d))
+    b = cloud(rng, d, d)
+    b = b + b.T
+    c = m.covariance
+    torch.testing.assert_close(m.trace, c.diagonal().sum())
+    torch.testing.assert_close(m.frobenius_sq, (c**2).sum())
+    torch.testing.assert_close(m.variances, c.diagonal())
+    torch.testing.assert_close(m.inner(b), (c * b).sum())
+    torch.testing.assert_close(m.concentration, (c**2).sum().sqrt() / c.diagonal().sum())
+    torch.testing.assert_close(m.eigenvalues, torch.linalg.eigvalsh(c).flip(0), rtol=1e-9, atol=1e-10)
+    assert len(m.eigenvalues) == d
+
+
+@pytest.mark.parametrize("n, d", [(5, 8), (8, 5)])
+def test_gradients_of_every_field(rng, n, d):
+    x = cloud(rng, n, d).requires_grad_()
+
+    def fields(x):
+        m = Moments.of(x[:3]).merge(Moments.of(x[3:]))
+        return m.mean, m.unit_sum, m.squares, m.cubes, m.fourths, m.gram, m.covariance
+
+    assert torch.autograd.gradcheck(fields, (x,))
+
+
+NAN, INF = float("nan"), float("inf")
+REFUSED = {
+    "one axis": (lambda: torch.ones(4), r"shape \(n, d\).*got \(4,\)"),
+    "three axes": (lambda: torch.ones(2, 3, 4), r"got \(2, 3, 4\)\. Flatten batch and position"),
+    "no columns": (lambda: torch.ones(3, 0), r"d >= 1, got \(3, 0\)"),
+    "integers": (lambda: torch.arange(6).reshape(3, 2), r"floating point, got torch.int64.*x\.double"),
+    "complex": (lambda: torch.ones(3, 2, dtype=torch.complex64), "real floating point, got torch.complex64"),
+    "no rows": (lambda: torch.ones(0, 3), "no rows are left"),
+    "NaN": (
+        lambda: torch.tensor([[1.0, 2], [NAN, 0], [3, 4]]),
+        "1 of 3 rows with NaN or infinity, the first at row 1.*isfinite",
+    ),
+    "infinity": (
+        lambda: torch.tensor([[1.0, INF], [1, -INF], [3, 4]]),
+        "2 of 3 rows with NaN or infinity, the first at row 0",
+    ),
+    "overflow": (lambda: torch.full((3, 2), 1e200, dtype=torch.float64), "Divide by a common scale"),
+    "underflow": (lambda: torch.full((3, 2), 1e-200, dtype=torch.float64), "Divide by a common scale"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_states_are_refused_with_a_sentence(name):
+    make, words = REFUSED[name]
+    with pytest.raises(IsonumError, match=words):
+        Moments.of(make())
+
+
+def test_arrays_are_refused_with_a_sentence():
+    with pytest.raises(IsonumError, match=r"tensor of shape \(n, d\), got ndarray.*as_tensor"):
+        module.accepted_rows(np.ones((4, 2)))  # `Moments.of` is typed, and the type check of the tests comes first
+
+
+MASKS = {
+    "empty": (torch.zeros(3, dtype=torch.bool), "the mask dropped all 3.*at least one row"),
+    "not boolean": (torch.ones(3), "boolean.*got torch.float32"),
+    "wrong length": (torch.ones(2, dtype=torch.bool), r"shape \(3,\).*\(2,\)"),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_bad_masks_are_refused_with_a_sentence(name):
+    mask, words = MASKS[name]
+    with pytest.raises(IsonumError, match=words):
+        Moments.of(torch.ones(3, 2), mask)
+
+
+def test_one_sample_and_constant_clouds_have_no_spectrum(rng):
+    with pytest.raises(IsonumError, match="at least 2 samples, got n=1.*Give more rows"):
+        _ = Moments.of(torch.ones(1, 3)).trace
+    for value in (0.0, 0.1, 1e6 / 3):
+        with pytest.raises(IsonumError, match="samples that differ, got 9 equal rows.*padding"):
+            _ = Moments.of(torch.full((9, 3), value)).covariance
+
+
+def test_a_small_spread_about_a_large_mean_is_not_taken_for_constant(rng):
+    x = torch.from_numpy(1e4 + 1e-6 * rng.normal(size=(50, 4)))
+    assert float(Moments.of(x).trace) == pytest.approx(4e-12, rel=0.5)
+
+
+def test_half_precision_warns_with_its_digits(rng):
+    x = cloud(rng, 20, 4)
+    with pytest.warns(WeakNumberWarning, match="float16.*11 significant bits"):
+        Moments.of(x.half())
+    with pytest.warns(WeakNumberWarning, match="bfloat16.*8 significant bits"):
+        Moments.of(x.bfloat16())
+
+
+def test_float16_sums_that_would_overflow_do_not(rng):
+    x = torch.from_numpy(rng.normal(size=(4096, 16)) * 300).half()  # sums of squares pass 65504 at once
+    with pytest.warns(WeakNumberWarning):
+        m = Moments.of(x)
+    assert_moments(m, slow(x), rel=1e-5)  # float32 products of 4096 rows
+
+
+def test_unequal_moments_do_not_merge(rng):
+    a = Moments.of(cloud(rng, 5, 3))
+    with pytest.raises(IsonumError, match="d=3, order=2 and d=4, order=2"):
+        a.merge(Moments.of(cloud(rng, 5, 4)))
+    with pytest.raises(IsonumError, match="order=2 and d=3, order=1"):
+        a.merge(Moments.of(cloud(rng, 5, 3), order=1))
