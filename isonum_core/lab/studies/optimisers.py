@@ -1,0 +1,164 @@
+"""What training conserves: the sum of the output embeddings under different optimisers, losses and tying.
+
+A next-token model small enough to see through: context c has the embedding e_c, the hidden state h_c = M e_c, and the
+forecast softmax(W h_c). It is trained on the exact conditional distributions of a source with Zipf frequencies, full
+batch, float64, so nothing but the optimiser, the loss and the tying differs between arms. Some tokens are never seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isonum_core.errors import IsonumError
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train. `rule` is sgd, momentum, adam or coupled (Adam whose head shares its second moment)."""
+
+    rule: str
+    rate: float
+    tied: bool = False  # W is also the table of input embeddings
+    decay: float = 0.0  # lambda: every step first shrinks the parameters by (1 - rate * lambda)
+    smoothing: float = 0.0  # share of the target given to the uniform distribution
+    z_loss: float = 0.0  # weight of (log Z)^2
+    zipf: float = 1.0  # exponent of the token frequencies; 0 is uniform
+
+
+ARMS = {
+    "SGD": Arm("sgd", 1.0),
+    "momentum": Arm("momentum", 0.1),
+    "label smoothing": Arm("sgd", 1.0, smoothing=0.1),
+    "coupled Adam": Arm("coupled", 0.01),
+    "Adam": Arm("adam", 0.01),
+    "weight decay": Arm("sgd", 1.0, decay=1e-3),
+    "z-loss": Arm("sgd", 1.0, z_loss=1e-2),
+    "tied SGD": Arm("sgd", 1.0, tied=True),
+    "tied Adam": Arm("adam", 0.01, tied=True),
+    "Adam, uniform": Arm("adam", 0.01, zipf=0.0),
+}
+
+
+@dataclass(frozen=True)
+class Optimisers:
+    """Configuration. Each seed draws its own source and its own initial weights, alike for all arms."""
+
+    arms: tuple[str, ...] = tuple(ARMS)
+    seeds: tuple[int, ...] = tuple(range(5))
+    vocabulary: int = 120
+    unused: int = 12  # the last tokens of the vocabulary: never a target
+    contexts: int = 40
+    d: int = 8
+    steps: int = 800
+    every: int = 40  # steps between rows
+
+
+class Trained(NamedTuple):
+    """Weights of one arm at one step; the first axis of every tensor is the seed."""
+
+    step: int
+    w: Float[Tensor, "S N d"]
+    h: Float[Tensor, "S K d"]
+    frequency: Float[Tensor, "S N"]
+    excess: Float[Tensor, " S"]  # excess cross-entropy over the source's own entropy: KL in nats, per context
+
+
+def run(config: Optimisers) -> list[dict]:
+    """One row for each arm, seed and recorded step.
+
+    `drift` is |sum of rows - its initial value| / (N rms); `mean_over_rms` is |mean row| / rms, in [0, 1]; `rms` is the
+    root mean square length of a row; `unused_cosine` the mean cosine of never-seen tokens with -E[h]; `kl` the excess
+    loss in nats.
+    """
+    rows = []
+    for arm in config.arms:
+        states = train(config, arm)
+        for state in states:
+            for i, seed in enumerate(config.seeds):
+                measured = _measure(state.w[i], state.h[i], states[0].w[i], config.unused)
+                rows.append({"arm": arm, "seed": seed, "step": state.step, **measured, "kl": float(state.excess[i])})
+    return rows
+
+
+def train(config: Optimisers, arm: str) -> list[Trained]:
+    """The recorded states of one arm, the first before any step. All seeds run side by side and never meet."""
+    if arm not in ARMS:
+        raise IsonumError(f"unknown arm {arm!r}; expected one of {', '.join(ARMS)}.")
+    how = ARMS[arm]
+    generators = [torch.Generator().manual_seed(seed) for seed in config.seeds]
+    target, frequency, entropy = _stack([_source(config, how, g) for g in generators])
+    parameters = dict(zip("wme", _stack([_initial(config, g) for g in generators]), strict=True))
+    if how.tied:
+        del parameters["e"]
+    moments = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in parameters.items()}
+    found = []
+    for step in range(config.steps + 1):
+        leaves = {name: p.requires_grad_() for name, p in parameters.items()}
+        table = leaves["w"][:, : config.contexts] if how.tied else leaves["e"]
+        h = table @ leaves["m"].mT
+        z = h @ leaves["w"].mT
+        log_z = z.logsumexp(-1)
+        # Cross-entropy per seed, averaged over contexts; seeds are summed, so that no gradient crosses between them.
+        loss = (log_z - (target * z).sum(-1)).mean(-1)
+        if step % config.every == 0:
+            found.append(Trained(step, leaves["w"].detach().clone(), h.detach(), frequency, loss.detach() - entropy))
+        penalty = how.z_loss * (log_z**2).mean(-1)
+        gradients = torch.autograd.grad((loss + penalty).sum(), list(leaves.values()))
+        with torch.no_grad():
+            for (name, p), g in zip(leaves.items(), gradients, strict=True):
+                p.mul_(1 - how.rate * how.decay)
+                p.sub_(how.rate * _direction(how.rule, g, moments[name], step + 1, shared=name == "w"))
+    return found
+
+
+def _direction(rule: str, g: Tensor, moments: tuple[Tensor, Tensor], t: int, shared: bool) -> Tensor:
+    """What the optimiser subtracts, per unit of learning rate. Changes `moments` in place."""
+    first, second = moments
+    if rule == "sgd":
+        return g
+    if rule == "momentum":
+        return first.mul_(0.9).add_(g)
+    first.lerp_(g, 0.1)
+    second.lerp_(g**2, 0.001)
+    # Coupled: one second moment for all rows of the head, so a row's step is its own gradient times a common matrix.
+    scale = second.mean(-2, keepdim=True) if rule == "coupled" and shared else second
+    return (first / (1 - 0.9**t)) / ((scale / (1 - 0.999**t)).sqrt() + 1e-8)
+
+
+def _source(config: Optimisers, how: Arm, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Targets (K, N) the network sees, token frequencies (N,), and the entropy that no network can beat."""
+    seen = config.vocabulary - config.unused
+    rank = torch.arange(1, seen + 1, dtype=torch.float64)
+    taste = torch.randn(config.contexts, 4, generator=g, dtype=torch.float64)
+    tokens = torch.randn(seen, 4, generator=g, dtype=torch.float64)
+    p = (taste @ tokens.T / 2 - how.zipf * rank.log()).softmax(-1)
+    p = torch.cat([p, p.new_zeros(config.contexts, config.unused)], 1)
+    p = (1 - how.smoothing) * p + how.smoothing / config.vocabulary
+    return p, p.mean(0), -torch.special.xlogy(p, p).sum(-1).mean()
+
+
+def _initial(config: Optimisers, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """W (N, d) and the context embeddings (K, d) with rows of length about 1/3, M (d, d) near the identity."""
+    normal = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)  # noqa: E731
+    d = config.d
+    w, e = (normal(rows, d) / (3 * d**0.5) for rows in (config.vocabulary, config.contexts))
+    return w, torch.eye(d, dtype=torch.float64) + 0.1 * normal(d, d), e
+
+
+def _stack(parts: list[tuple[Tensor, ...]]) -> list[Tensor]:
+    return [torch.stack(column) for column in zip(*parts, strict=True)]
+
+
+def _measure(w: Tensor, h: Tensor, start: Tensor, unused: int) -> dict[str, float]:
+    rms = (w**2).sum(-1).mean().sqrt()
+    return {
+        "drift": float((w.sum(0) - start.sum(0)).norm() / (len(w) * rms)),
+        "mean_over_rms": float(w.mean(0).norm() / rms),
+        "rms": float(rms),
+        "unused_cosine": float(torch.cosine_similarity(w[-unused:], -h.mean(0, keepdim=True)).mean()),
+    }

@@ -1,0 +1,81 @@
+"""What training conserves, seen in the study and in its parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from isonum_core.errors import IsonumError
+from isonum_core.lab.studies.optimisers import ARMS, Optimisers, _direction, run, train
+
+SHORT = Optimisers(seeds=(0, 1), vocabulary=30, unused=4, contexts=8, d=4, steps=60, every=20)
+
+
+def last(rows, arm, key):
+    return [row[key] for row in rows if row["arm"] == arm and row["step"] == SHORT.steps]
+
+
+def test_the_sum_of_rows_is_conserved_where_the_proof_says_so_and_only_there():
+    rows = run(SHORT)
+    for arm in ("SGD", "momentum", "label smoothing", "coupled Adam"):
+        assert max(last(rows, arm, "drift")) < 1e-14  # 60 steps of rounding
+    for arm in ("Adam", "weight decay", "z-loss", "tied SGD", "tied Adam", "Adam, uniform"):
+        assert min(last(rows, arm, "drift")) > 1e-4
+    for arm in ARMS:
+        first = [row["kl"] for row in rows if row["arm"] == arm and row["step"] == 0]
+        assert max(last(rows, arm, "kl")) < min(first)
+
+
+def test_weight_decay_shrinks_the_sum_by_exactly_its_factor():
+    states = train(SHORT, "weight decay")
+    arm = ARMS["weight decay"]
+    expected = states[0].w.sum(1) * (1 - arm.rate * arm.decay) ** SHORT.steps
+    assert (states[-1].w.sum(1) - expected).abs().max() < 1e-13
+
+
+@pytest.mark.parametrize(
+    "rule, peer",
+    [
+        ("sgd", lambda p: torch.optim.SGD([p], lr=0.1)),
+        ("momentum", lambda p: torch.optim.SGD([p], lr=0.1, momentum=0.9)),
+        ("adam", lambda p: torch.optim.Adam([p], lr=0.1)),
+    ],
+)
+def test_rules_are_those_of_torch(rule, peer):
+    g = torch.Generator().manual_seed(0)
+    ours = torch.randn(5, 3, generator=g, dtype=torch.float64)
+    theirs = ours.clone().requires_grad_()
+    optimiser, moments = peer(theirs), (torch.zeros_like(ours), torch.zeros_like(ours))
+    for t in range(1, 30):
+        gradient = torch.randn(5, 3, generator=g, dtype=torch.float64)
+        theirs.grad = gradient.clone()
+        optimiser.step()
+        ours = ours - 0.1 * _direction(rule, gradient, moments, t, shared=False)
+    assert (ours - theirs).abs().max() < 1e-13
+
+
+def test_coupled_adam_is_adam_whose_rows_share_one_second_moment():
+    g = torch.Generator().manual_seed(0)
+    gradient = torch.randn(5, 3, generator=g, dtype=torch.float64)
+    zeros = lambda: (torch.zeros(5, 3).double(), torch.zeros(5, 3).double())  # noqa: E731
+    found = _direction("coupled", gradient, zeros(), 1, shared=True)
+    assert torch.allclose(found, gradient / ((gradient**2).mean(0).sqrt() + 1e-8), rtol=1e-12)
+    alone = _direction("coupled", gradient, zeros(), 1, shared=False)
+    assert alone.equal(_direction("adam", gradient, zeros(), 1, shared=True))
+
+
+def test_any_row_can_be_computed_alone():
+    both = [row for row in run(replace(SHORT, arms=("Adam",))) if row["seed"] == 1]
+    alone = run(replace(SHORT, arms=("Adam",), seeds=(1,)))
+    assert len(both) == len(alone)
+    for a, b in zip(both, alone, strict=True):
+        assert a.keys() == b.keys()
+        # A batched product may sum in another order: rounding, carried through 60 steps.
+        assert all(abs(a[k] - b[k]) < 1e-9 for k in a if k != "arm")
+
+
+def test_unknown_arm_is_named():
+    with pytest.raises(IsonumError, match="unknown arm 'adagrad'; expected one of SGD"):
+        train(SHORT, "adagrad")
