@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import nnls
+from scipy.optimize import brentq, nnls
 from scipy.spatial import ConvexHull
 from torch import Tensor
 
@@ -20,6 +20,8 @@ from isonum_core.errors import IsonumError
 
 # Facets of a hull grow like N^(d/2): beyond this dimension an exact inradius is out of reach.
 HULL_DIMENSIONS = 8
+# Beyond r D = 100 the parabola of slope phi(rD) > 1e39 bounds nothing, and its squares would overflow.
+STRAIGHT = 100.0
 # Rows whose distances to all others are held at once.
 CHUNK = 1024
 
@@ -33,7 +35,7 @@ class Bracket:
     upper: float
 
 
-def self_concordance_factor(y: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
+def phi(y: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     """phi(y) = (e^y - 1 - y) / y^2, increasing, phi(0) = 1/2: how far a log-partition bends beyond its parabola.
 
     Infinite where e^y overflows (y > 709). Accurate to rounding near zero, where the formula itself cancels.
@@ -124,7 +126,7 @@ def lower_bound(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
     w, r = accept_rows(w), accept_radius(radius)
     n = w.shape[0]
     big = torch.tensor(r * float(w.norm(dim=1).max()), dtype=torch.float64)
-    down, up = float(self_concordance_factor(-big)), float(self_concordance_factor(big))
+    down, up = float(phi(-big)), float(phi(big))
     total, s_min_sq, s_max_sq = _sums(w)
     numerator = max(n - r * total + down * s_min_sq * r**2, n * math.exp(-r * total / n))
     return numerator / (n + r * total + (up * s_max_sq * r**2 if s_max_sq else 0.0))
@@ -162,11 +164,11 @@ def log_partition_bounds(w: Tensor, r: float, spread: float) -> tuple[tuple[floa
     mean, spectrum, basis = row_spectrum(w)
     lin, push = basis.T @ mean, r * float(mean.norm())
     y = torch.tensor(r * spread, dtype=torch.float64)
-    a, b = float(self_concordance_factor(-y)), float(self_concordance_factor(y))
+    a, b = float(phi(-y)), float(phi(y))
     below = (-sphere_maximum(-lin, -a * spectrum, r), sphere_maximum(lin, a * spectrum, r))
     hoeffding, longest = float(y) ** 2 / 8, r * float(w.norm(dim=1).max())
     above = (-push + hoeffding, min(push + hoeffding, longest))
-    if math.isfinite(b):
+    if y < STRAIGHT:
         quadratic = (-sphere_maximum(-lin, -b * spectrum, r), sphere_maximum(lin, b * spectrum, r))
         above = (min(above[0], quadratic[0]), min(above[1], quadratic[1]))
     return below, above
@@ -178,22 +180,25 @@ def sphere_maximum(lin: Float[Tensor, d], curvature: Float[Tensor, d], radius: f
     At the maximum x_k = lin_k / (2 (t - curvature_k)) with the multiplier t >= max curvature at which |x| = radius;
     the dual value t r^2 + sum lin_k^2 / (4 (t - curvature_k)) is convex in t, so bisection on |x| finds it.
     """
-    top = curvature.max()
-    gap, weight = top - curvature, lin**2 / 4
-    if not float(weight.sum()) > 0:
-        return float(top) * radius**2
+    top = float(curvature.max())
+    gap, weight = top - curvature.numpy(), lin.numpy() ** 2 / 4
+    gap, weight = gap[weight > 0], weight[weight > 0]
 
-    def length(s: Tensor) -> Tensor:
-        return (torch.where(weight > 0, weight / (s + gap) ** 2, 0.0)).sum().sqrt()
+    def closeness(s: float) -> float:  # 1 / |x| - 1 / r at t = top + s: rising, and nearly straight
+        with np.errstate(divide="ignore"):
+            return float(1 / np.sqrt((weight / (s + gap) ** 2).sum())) - 1 / radius
 
-    # t - top lies in [0, |lin| / (2 r)]: at the upper end every |x_k| <= r |lin_k| / |lin|.
-    high = weight.sum().sqrt() / radius
-    low = high * 0
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if length(middle) > radius else (low, middle)
-    # Any t at or above `top` gives an upper bound; at the root it is attained.
-    return float((top + high) * radius**2 + torch.where(weight > 0, weight / (high + gap), 0.0).sum())
+    if not len(weight):
+        return top * radius**2
+    # At t - top = |lin| / (2 r) every |x_k| is at most r |lin_k| / |lin|, so the root is not above.
+    s = high = float(np.sqrt(weight.sum())) / radius
+    if closeness(0.0) >= 0:  # |x| falls short at t = top: the rest goes along the top direction, at no cost
+        s = 0.0
+    elif closeness(high) > 0:
+        s = float(brentq(closeness, 0.0, high, xtol=1e-300, rtol=1e-15))
+    # Any t >= top gives an upper bound, and the root the least, which is attained. At s = 0 a zero gap has no term.
+    terms = np.divide(weight, s + gap, out=np.zeros_like(weight), where=s + gap > 0)
+    return (top + s) * radius**2 + float(terms.sum())
 
 
 def row_spectrum(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -204,7 +209,7 @@ def row_spectrum(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, spectrum.clamp_min(0), basis
 
 
-def accept_rows(w: Tensor) -> Tensor:
+def accept_rows(w: object) -> Tensor:
     """The rows in float64, detached, or the reason why they cannot be used."""
     if not isinstance(w, Tensor):
         raise IsonumError(f"rows must be a torch tensor of shape (N, d), got {type(w).__name__}. Use torch.as_tensor.")
