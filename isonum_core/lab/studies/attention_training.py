@@ -1,0 +1,96 @@
+"""Does training through attention feed anisotropy? Embeddings, head and scores learn a teacher, in three arms.
+
+The gradient of the scores is filtered by the covariance of the tokens, so one may fear a loop: a stretched cloud gets
+a stretched gradient, which stretches the cloud further. Two control arms without that path tell what the loop adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from isonum_core.geometry.moments import Moments
+from isonum_core.theory.attention import Attention, score_gradient
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run: states x_i + sum_j P_ij x_j, soft labels of a teacher of the same form, full-batch gradient descent.
+
+    arm            "attention" learns the scores; "uniform" keeps A = 0, so P_ij = 1/n; "none" drops the sum
+    spike          standard deviation of the first direction of the initial embeddings over that of the others
+    teacher_spike  the same for the teacher, in whose world the embeddings must live
+    rate           plain descent: Adam rescales directions, and would hide what is asked here
+    """
+
+    seed: int = 0
+    arm: Literal["attention", "uniform", "none"] = "attention"
+    spike: float = 4.0
+    teacher_spike: float = 1.0
+    vocabulary: int = 32
+    d: int = 8
+    length: int = 12
+    sequences: int = 48
+    steps: int = 400
+    rate: float = 0.75
+    every: int = 50
+
+
+def run(config: Config) -> list[dict]:
+    """One row every `every` steps, with
+
+    excess             cross-entropy above the teacher's own, nats a token
+    pr_embeddings      participation ratio of the embeddings' covariance, in [1, d]
+    pr_score_gradient  that of G^T G for the gradient G which the scores get (or would get, in the control arms)
+    """
+    c = config
+    g = torch.Generator().manual_seed(c.seed)
+    tokens = torch.randint(c.vocabulary, (c.sequences, c.length), generator=g)
+    teacher, embeddings = _cloud(c, c.teacher_spike, g), _cloud(c, c.spike, g)
+    flat = c.d**-0.5
+    teacher_head, head = flat * _cloud(c, 1.0, g), flat * _cloud(c, 1.0, g)
+    scores = torch.zeros(c.d, c.d, dtype=torch.float64)
+    logits = _states(teacher[tokens], scores + 0.2 * torch.eye(c.d), "attention") @ teacher_head.T
+    target = logits.softmax(-1)
+    entropy = -(target * logits.log_softmax(-1)).sum(-1).mean()
+
+    learned = [embeddings, head] + [scores] * (c.arm == "attention")
+    rows = []
+    for step in range(c.steps + 1):
+        for p in learned:
+            p.requires_grad_()
+        states = _states(embeddings[tokens], scores, c.arm)
+        loss = -(target * (states @ head.T).log_softmax(-1)).sum(-1).mean()
+        *gradients, at_states = torch.autograd.grad(loss, [*learned, states])
+        with torch.no_grad():
+            if step % c.every == 0:
+                score = score_gradient(Attention.of(embeddings[tokens], scores), at_states).sum(0)
+                measured = dict(
+                    excess=float(loss - entropy),
+                    pr_embeddings=_participation(Moments.of(embeddings).covariance),
+                    pr_score_gradient=_participation(score.mT @ score),
+                )
+                rows.append(
+                    dict(seed=c.seed, arm=c.arm, spike=c.spike, teacher_spike=c.teacher_spike, step=step) | measured
+                )
+            for p, gradient in zip(learned, gradients, strict=True):
+                p -= c.rate * gradient
+    return rows
+
+
+def _cloud(c: Config, spike: float, g: torch.Generator) -> Tensor:
+    """One Gaussian row a token, total variance d whatever the spike: starts differ in shape, not in size."""
+    stretch = torch.ones(c.d, dtype=torch.float64)
+    stretch[0] = spike
+    return torch.randn(c.vocabulary, c.d, generator=g, dtype=torch.float64) * stretch / stretch.square().mean().sqrt()
+
+
+def _states(x: Tensor, scores: Tensor, arm: str) -> Tensor:
+    return x if arm == "none" else x + Attention.of(x, scores).mean
+
+
+def _participation(s: Tensor) -> float:
+    return float(s.trace() ** 2 / s.square().sum())
