@@ -39,7 +39,7 @@ PALETTE = ("#144889", "#cc7d68", "#a80f5e", "#018d94", "#856928", "#611329")
 DARK = dict(
     zip(
         (INK, PAPER, GRID, *PALETTE),
-        ("#dfe5ec", "#14181e", "#39414c", "#4d92db", "#fbc7ad", "#f175a8", "#67ced9", "#eba823", "#d3424c"),
+        ("#dfe5ec", "#121212", "#3a3f46", "#4d92db", "#fbc7ad", "#f175a8", "#67ced9", "#eba823", "#d3424c"),
         strict=True,
     )
 )

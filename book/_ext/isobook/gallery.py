@@ -16,8 +16,6 @@ class figure_index(nodes.General, nodes.Element):
 class FigureIndex(SphinxDirective):
     def run(self):
         pages(self.env).add(self.env.docname)
-        # Captions bring formulas to a page that has none of its own; this makes Sphinx load MathJax there.
-        self.env.get_domain("math").data["has_equations"][self.env.docname] = True
         return [figure_index()]
 
 
@@ -27,6 +25,8 @@ class FillIndex(SphinxPostTransform):
     def run(self, **kwargs):
         for place in list(self.document.findall(figure_index)):
             entries = [entry(self.env, self.app.builder, id) for id in ordered(self.env)]
+            # Captions bring formulas to a page that has none of its own; this makes Sphinx load MathJax there.
+            self.env.get_domain("math").data["has_equations"][self.env.docname] = True
             place.replace_self(nodes.container("", *entries, classes=["fig-index"]))
 
 

@@ -6,11 +6,14 @@ import shutil
 from pathlib import Path
 
 
-def plain_bibliography(app, pagename, templatename, context, doctree):
-    """Drop the ARIA roles of docutils 0.21 on bibliographies: they contradict each other (axe: critical)."""
-    if "body" in context:
-        for role in (' role="list"', ' role="doc-biblioentry"', ' role="doc-backlink"'):
-            context["body"] = context["body"].replace(role, "")
+# Written by docutils 0.21 on bibliographies, where the roles contradict each other (axe: critical), and by sphinx-proof
+# on every theorem and proof, where an id may stand only once.
+SURPLUS = (' role="list"', ' role="doc-biblioentry"', ' role="doc-backlink"', ' id="proof-content"', ' id="proof"')
+
+
+def drop_surplus(app, pagename, templatename, context, doctree):
+    for attribute in SURPLUS if "body" in context else ():
+        context["body"] = context["body"].replace(attribute, "")
 
 
 def offer_notebook(app, pagename, templatename, context, doctree):
@@ -24,5 +27,5 @@ def offer_notebook(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    app.connect("html-page-context", plain_bibliography)
+    app.connect("html-page-context", drop_surplus)
     app.connect("html-page-context", offer_notebook, priority=100)  # before the theme collects its buttons

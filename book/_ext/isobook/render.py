@@ -66,10 +66,12 @@ def images(payload: dict, files: dict, prefix: str) -> str:
     wide, tall = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', files["svg"]).groups()  # in points, 3/4 of a pixel
     pixels = f'width="{round(float(wide) * 4 / 3)}" height="{round(float(tall) * 4 / 3)}"'
     base, alt = f"{prefix}figures/{payload['id']}/{payload['id']}", escape(payload["alt"])
-    return "".join(
+    both = "".join(
         f'<img class="{mode}" src="{base}.{kind}" {pixels} alt="{alt}" loading="lazy" decoding="async">'
         for mode, kind in (("only-light", "svg"), ("only-dark", "dark.svg"))
     )
+    # In a box of their own: the theme hides every caption that is a sibling of a hidden image.
+    return f'<span class="fig-picture">{both}</span>'
 
 
 def footer_nodes(env, payload: dict) -> list[nodes.Node]:
