@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,14 +34,6 @@ def test_ids_and_scale_are_those_of_chronos(series, ids, scale):
     assert tokens.scale == scale
     assert tokens.mask.tolist() == [i != PAD for i in ids]
     assert tokens.special.tolist() == [i in (PAD, EOS) for i in ids]
-
-
-@pytest.fixture(scope="module")
-def oracles():
-    folder = os.environ.get("ISONUM_SHARED")
-    if not folder:
-        pytest.skip("ISONUM_SHARED is not set: the recorded values of the peers are not here")
-    return json.loads(Path(folder, "oracles", "peers.json").read_text())
 
 
 def _rename(overrides: dict) -> dict:

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from isonum_core.errors import IsonumError
+from isonum_core.geometry.moments import Moments
+from isonum_core.networks.capture import capture, collect
+from isonum_core.networks.sites import sites
+
+SMALL = dict(vocab_size=40, bos_token_id=0, eos_token_id=1, pad_token_id=0)
+
+
+def _gpt2():
+    return transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(n_layer=3, n_embd=16, n_head=2, n_positions=64, **SMALL)
+    )
+
+
+def _llama():
+    shape = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32)
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape, **SMALL))
+
+
+def _neox():
+    shape = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32)
+    return transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(**shape, **SMALL))
+
+
+def _bert():
+    shape = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32)
+    return transformers.BertForMaskedLM(transformers.BertConfig(**shape, **SMALL))
+
+
+def _distilbert():
+    shape = dict(dim=16, n_layers=3, n_heads=2, hidden_dim=32)
+    return transformers.DistilBertModel(transformers.DistilBertConfig(**shape, **SMALL))
+
+
+def _t5():
+    shape = dict(d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2, decoder_start_token_id=0)
+    return transformers.T5ForConditionalGeneration(transformers.T5Config(**shape, **SMALL))
+
+
+BUILD = dict(gpt2=_gpt2, llama=_llama, neox=_neox, bert=_bert, distilbert=_distilbert)
+PRE_NORM = ("gpt2", "llama", "neox")
+BLOCKS = ["embed", "block.0", "block.1", "block.2"]
+
+
+@pytest.fixture(scope="module")
+def model_of():
+    def build(name):
+        torch.manual_seed(0)
+        model = (BUILD | dict(t5=_t5))[name]().eval().double()
+        # Norms start as the identity; without this, a site before the norm could pass for the one after it.
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        return model
+
+    return build
+
+
+def _batch(rows=4, length=9, seed=1, padding=0, prefix=""):
+    """Random tokens between two special ones, then padding on the right."""
+    ids = torch.randint(2, 40, (rows, length), generator=torch.Generator().manual_seed(seed))
+    read, special = torch.ones_like(ids), torch.zeros_like(ids)
+    ids[:, 0], ids[:, -1] = 0, 1
+    special[:, 0] = special[:, -1] = 1
+    if padding:
+        filler = torch.full((rows, padding), 7)
+        ids, read = torch.cat([ids, filler], 1), torch.cat([read, torch.zeros_like(filler)], 1)
+        special = torch.cat([special, torch.ones_like(filler)], 1)
+    return {f"{prefix}input_ids": ids, f"{prefix}attention_mask": read, f"{prefix}special_tokens_mask": special}
+
+
+def _plain(batch):
+    return {k: v for k, v in batch.items() if not k.endswith("special_tokens_mask")}
+
+
+def _same(a: Moments, b: Moments):
+    # Models run in float64: what differs is the order of sums, a few units of the last place of states near 1.
+    assert (a.n, a.d) == (b.n, b.d)
+    torch.testing.assert_close(a.mean, b.mean, rtol=0, atol=1e-12)
+    torch.testing.assert_close(a.covariance, b.covariance, rtol=0, atol=1e-12)
+    torch.testing.assert_close(a.unit_sum, b.unit_sum, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_sites_have_names(name, model_of):
+    expected = BLOCKS + ["final_norm"] * (name in PRE_NORM) + ["logits"] * (name != "distilbert")
+    assert sites(model_of(name)) == expected
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_blocks_are_the_hidden_states_of_transformers_up_to_the_last(name, model_of):
+    model, batch = model_of(name), _batch()
+    with torch.no_grad():
+        hidden = model(**_plain(batch), output_hidden_states=True).hidden_states
+    words = slice(1, -1)
+    found = capture(model, [batch])
+    for site, states in zip(BLOCKS[:3], hidden, strict=False):
+        _same(found[site], Moments.of(states[:, words].reshape(-1, 16)))
+    last = Moments.of(hidden[-1][:, words].reshape(-1, 16))
+    if name in PRE_NORM:
+        _same(found["final_norm"], last)
+        assert (found["block.2"].mean - last.mean).abs().max() > 1e-3, "the last entry is after the final norm"
+    else:
+        _same(found["block.2"], last)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_a_site_is_a_plain_hook_on_its_module(name, model_of):
+    model, batch = model_of(name), _batch()
+    path = dict(
+        gpt2="transformer.h.1", llama="model.layers.1", neox="gpt_neox.layers.1", bert="bert.encoder.layer.1"
+    ).get(name, "transformer.layer.1")
+    kept = []
+    handle = model.get_submodule(path).register_forward_hook(
+        lambda module, args, out: kept.append(out[0] if isinstance(out, tuple) else out)
+    )
+    with torch.no_grad():
+        model(**_plain(batch))
+    handle.remove()
+    _same(capture(model, [batch], ["block.1"])["block.1"], Moments.of(kept[0][:, 1:-1].reshape(-1, 16)))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "neox", "bert"])
+def test_logits_are_the_models_logits(name, model_of):
+    model, batch = model_of(name), _batch()
+    with torch.no_grad():
+        logits = model(**_plain(batch)).logits
+    _same(capture(model, [batch], ["logits"])["logits"], Moments.of(logits[:, 1:-1].reshape(-1, 40)))
+
+
+def test_encoder_and_decoder_have_their_own_positions(model_of):
+    model = model_of("t5")
+    both = sites(model)
+    assert both[:5] == ["encoder.embed", "encoder.block.0", "encoder.block.1", "encoder.block.2", "encoder.final_norm"]
+    assert both[5:] == [*(s.replace("encoder", "decoder") for s in both[:5]), "logits"]
+    batch = _batch(length=9, padding=2) | _batch(length=6, seed=2, prefix="decoder_")
+    with torch.no_grad():
+        out = model(**_plain(batch), output_hidden_states=True)
+    found = capture(model, [batch])
+    assert {s: m.n for s, m in found.items()} == {s: 28 if s[0] == "e" else 16 for s in both[:-1]}
+    for prefix, hidden, end in (("encoder", out.encoder_hidden_states, 8), ("decoder", out.decoder_hidden_states, 5)):
+        for site, states in (("embed", hidden[0]), ("block.1", hidden[2]), ("final_norm", hidden[-1])):
+            _same(found[f"{prefix}.{site}"], Moments.of(states[:, 1:end].reshape(-1, 16)))
+
+
+def test_an_encoder_alone(model_of):
+    config = transformers.T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, **SMALL)
+    assert sites(transformers.T5EncoderModel(config)) == ["embed", "block.0", "block.1", "final_norm"]
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_padding_changes_no_statistic(name, model_of):
+    model = model_of(name)
+    plain, padded = capture(model, [_batch()]), capture(model, [_batch(padding=5)])
+    for site in plain:
+        _same(plain[site], padded[site])
+        assert padded[site].dropped == plain[site].dropped + 4 * 5
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_batches_merge_to_the_whole(name, model_of):
+    model = model_of(name)
+    batches = [_batch(rows=rows, seed=rows) for rows in (1, 2, 3)]
+    whole = {key: torch.cat([b[key] for b in batches]) for key in batches[0]}
+    one, many = capture(model, [whole]), capture(model, iter(batches))
+    for site in one:
+        _same(one[site], many[site])
+
+
+def test_special_tokens_enter_only_when_asked_for(model_of):
+    model, batch = model_of("gpt2"), _batch(padding=3)
+    counts = {p: capture(model, [batch], ["embed"], positions=p)["embed"] for p in ("content", "special", "all")}
+    assert {p: (m.n, m.dropped) for p, m in counts.items()} == dict(content=(28, 20), special=(8, 40), all=(36, 12))
+    _same(counts["content"].merge(counts["special"]), counts["all"])
+    # Moving the special embeddings far away must not be felt where only content counts.
+    with torch.no_grad():
+        model.transformer.wte.weight[:2] += 1e3
+    _same(capture(model, [batch], ["embed"])["embed"], counts["content"])
+    assert capture(model, [batch], ["embed"], positions="all")["embed"].mean.abs().max() > 100
+
+
+def test_a_batch_of_special_tokens_alone_is_counted_and_passed_over(model_of):
+    model, batch = model_of("gpt2"), _batch()
+    found = capture(model, [_batch(length=2), batch], ["block.0"])["block.0"]
+    assert (found.n, found.dropped) == (28, 8 + 8)
+
+
+def test_memory_is_flat_in_tokens(model_of):
+    model = model_of("gpt2")
+    sizes = []
+    for n_batches in (10, 40):
+        moments = capture(model, (_batch(seed=i) for i in range(n_batches)), ["block.0"])["block.0"]
+        assert moments.n == 28 * n_batches and moments.rows is None
+        sizes.append(sum(v.nbytes for v in vars(moments).values() if isinstance(v, torch.Tensor)))
+    assert sizes[0] == sizes[1] < 16 * 16 * 8 + 16 * 8 * 8
+
+
+def test_nothing_is_left_on_the_model(model_of):
+    model = model_of("gpt2")
+    capture(model, [_batch()])
+    with pytest.raises(IsonumError):
+        capture(model, [_batch(), {}])
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert not any(m.mean.requires_grad for m in capture(model, [_batch()]).values())
+
+
+def test_first_moments_alone(model_of):
+    model, batch = model_of("gpt2"), _batch()
+    first, second = (capture(model, [batch], ["block.1"], order=order)["block.1"] for order in (1, 2))
+    assert first.order == 1 and torch.equal(first.unit_sum, second.unit_sum)
+
+
+def test_a_sample_is_the_first_positions_that_count(model_of):
+    model, batches = model_of("bert"), [_batch(rows=2, seed=1, padding=2), _batch(rows=2, seed=2)]
+    sample = collect(model, batches, ["block.0", "embed"], limit=20)
+    assert list(sample.states) == ["embed", "block.0"]
+    ids = torch.cat([b["input_ids"][:, 1:8].flatten() for b in batches])
+    assert torch.equal(sample.ids, ids[:20])
+    assert sample.sequence.tolist() == [0] * 7 + [1] * 7 + [2] * 6
+    whole = collect(model, batches, "block.0", limit=1000).states["block.0"]
+    assert torch.equal(whole[:20], sample.states["block.0"])
+    _same(Moments.of(whole), capture(model, batches, ["block.0"])["block.0"])
+
+
+def test_a_full_sample_reads_no_further(model_of):
+    read = []
+
+    def batches():
+        for i in range(100):
+            read.append(i)
+            yield _batch(seed=i)
+
+    assert len(collect(model_of("gpt2"), batches(), ["embed"], limit=30).ids) == 30
+    assert read == [0, 1]
+
+
+class _Skipping(nn.Module):
+    """Has a block that its forward pass never runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.h = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        self.ln_f = nn.LayerNorm(4)
+
+    def forward(self, input_ids, attention_mask, use_cache):
+        return self.ln_f(self.h[0](torch.ones(*input_ids.shape, 4)))
+
+
+class _Twice(_Skipping):
+    """Runs one block twice."""
+
+    def forward(self, input_ids, attention_mask, use_cache):
+        return self.h[1](self.h[0](self.h[0](torch.ones(*input_ids.shape, 4))))
+
+
+@pytest.mark.parametrize(("model", "site", "count"), [(_Skipping(), "block.1", 0), (_Twice(), "block.0", 2)])
+def test_a_site_that_does_not_fire_once_raises(model, site, count):
+    with pytest.raises(IsonumError, match=f"expected to fire once a batch, got .*'{site}': {count}"):
+        capture(model.eval(), [_batch()], [site], order=1)
+
+
+def test_unknown_architecture():
+    with pytest.raises(IsonumError, match="blocks as in GPT-2; .*; T5 was expected, got Linear. Add the path"):
+        sites(nn.Linear(2, 2))
+
+
+def _without(key):
+    return {k: v for k, v in _batch().items() if k != key}
+
+
+def _left_padded():
+    batch = _batch(padding=2)
+    return {k: v.flip(1) for k, v in batch.items()}
+
+
+@pytest.mark.parametrize(
+    ("batches", "options", "words"),
+    [
+        (
+            [_without("attention_mask")],
+            {},
+            "needs input_ids and attention_mask of equal shape .* and None. Padding and",
+        ),
+        ([_without("special_tokens_mask")], {}, "input_ids and special_tokens_mask of equal shape"),
+        ([_batch() | dict(attention_mask=torch.ones(4, 8))], {}, r"got \(4, 9\) and \(4, 8\)"),
+        ([_left_padded()], {}, "padding on the left"),
+        ([_batch(length=2)], {}, "got none: the masks left out all 8"),
+        ([], {}, "at least one batch was expected, got none"),
+        ([_batch()], dict(sites=["block.3"]), r"got \['block.3'\]. It has: embed, block.0, .* logits"),
+        ([_batch()], dict(sites=[]), "got none. It has"),
+        ([_batch()], dict(positions="words"), "'content', 'special' or 'all', got 'words'"),
+    ],
+)
+def test_bad_input(batches, options, words, model_of):
+    with pytest.raises(IsonumError, match=words):
+        capture(model_of("gpt2"), batches, **options)
+
+
+def test_training_mode_is_refused(model_of):
+    with pytest.raises(IsonumError, match="eval mode, got one in training mode"):
+        capture(model_of("gpt2").train(), [_batch()])
+
+
+def test_broken_states_name_their_site(model_of):
+    model = model_of("gpt2")
+    with torch.no_grad():
+        model.transformer.h[1].mlp.c_proj.bias.fill_(float("nan"))
+    with pytest.raises(IsonumError, match="at site 'block.1': states must be finite"):
+        capture(model, [_batch()])
+
+
+@pytest.mark.parametrize(
+    ("names", "limit", "words"),
+    [(["encoder.embed", "decoder.embed"], 5, "sites of one stream"), (["encoder.embed"], 0, "and limit=0")],
+)
+def test_bad_samples(names, limit, words, model_of):
+    with pytest.raises(IsonumError, match=words):
+        collect(model_of("t5"), [_batch()], names, limit)
