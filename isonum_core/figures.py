@@ -39,7 +39,7 @@ PALETTE = ("#144889", "#cc7d68", "#a80f5e", "#018d94", "#856928", "#611329")
 DARK = dict(
     zip(
         (INK, PAPER, GRID, *PALETTE),
-        ("#dfe5ec", "#121212", "#3a3f46", "#4d92db", "#fbc7ad", "#f175a8", "#67ced9", "#eba823", "#d3424c"),
+        ("#dfe5ec", "#121212", "#3a3f46", "#4d92db", "#fbc7ad", "#f175a8", "#67ced9", "#e2a01c", "#d3424c"),
         strict=True,
     )
 )
@@ -175,7 +175,7 @@ def citable(fig: Figure, id: str, *, data: pd.DataFrame, caption: str, alt: str,
     Holds SVG (light and dark), PDF, PNG, CSV and the provenance as JSON. The same input gives the same bytes of all but
     the last on one platform. IsonumError when id, caption, alt or data cannot be published.
     """
-    caption, alt = _checked(fig, id, data, caption, alt)
+    caption, alt = _checked(id, data, caption, alt)
     record = provenance(**facts)
     files = {}
     with mpl.rc_context({"svg.hashsalt": id}):
@@ -190,12 +190,8 @@ def citable(fig: Figure, id: str, *, data: pd.DataFrame, caption: str, alt: str,
     return CitableFigure(id, caption, alt, {k: base64.b64encode(v).decode() for k, v in files.items()}, record)
 
 
-def _checked(fig: Figure, id: str, data: pd.DataFrame, caption: str, alt: str) -> tuple[str, str]:
+def _checked(id: str, data: pd.DataFrame, caption: str, alt: str) -> tuple[str, str]:
     """Caption and alternative text as one line each, or an IsonumError that says what is missing."""
-    if not isinstance(fig, Figure):
-        raise IsonumError(
-            f"citable needs a matplotlib Figure, got {type(fig).__name__}. Pass the fig of plt.subplots()."
-        )
     if not re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", id):
         raise IsonumError(f'A figure id is "fig-" and small letters, digits or hyphens, got {id!r}. Rename it.')
     for name, text in (("caption", caption), ("alt", alt)):
@@ -215,8 +211,8 @@ def _checked(fig: Figure, id: str, data: pd.DataFrame, caption: str, alt: str) -
         raise IsonumError(f"The caption of {id} has an odd number of $ signs, got {caption!r}. Close the formula.")
     if "$" in alt or alt == caption:
         raise IsonumError(f"The alt text of {id} is read aloud: plain words, no $, not the caption; got {alt!r}.")
-    if not isinstance(data, pd.DataFrame) or data.empty:
-        raise IsonumError(f"{id} needs data, a DataFrame of what is drawn, got {type(data).__name__} without rows.")
+    if data.empty:
+        raise IsonumError(f"{id} needs its data, got a table without rows. Pass exactly what is drawn.")
     if data.index.nlevels > 1 or data.index.name is not None or not pd.api.types.is_integer_dtype(data.index):
         raise IsonumError(f"The data of {id} hold values in the index, which the CSV drops. Call reset_index() first.")
     return caption, alt
