@@ -219,7 +219,7 @@ def test_the_heuristic_is_its_definition(seed):
     assert math.exp(eigenvector_heuristic(w, 2.0)) == pytest.approx(heuristic_twin(w.numpy(), 2.0), rel=1e-12)
 
 
-# Definition of Mu and Viswanath, section 2, eigenvectors and their negatives, r = 1; recipes of the inputs beside them.
+# Definition of Mu and Viswanath, eigenvectors and their negatives, r = 1; recipes of the inputs beside them.
 PEERS = {
     "iso": (lambda g: g.normal(size=(500, 10)), 0, 0.671777294910607),
     "n_lt_d": (lambda g: g.normal(size=(20, 50)), 3, 0.0803427456777235),

@@ -234,7 +234,7 @@ def test_hull_inradius_is_the_lowest_support(seed):
 
 
 def estimates_twin(w, r):
-    """I_1 and I_2 of Mu and Viswanath, section 2, letter by letter with r for their 1."""
+    """I_1 and I_2 of Mu and Viswanath, letter by letter with r for their 1."""
     ones = np.ones(len(w))
     norm = np.linalg.norm(w.T @ ones)
     s = np.linalg.svd(w, compute_uv=False)

@@ -28,9 +28,9 @@ from isonum_core.geometry.partition_expansions import (
 # Candidate rows offered as starting directions, and how many starts survive the first look.
 LONGEST_ROWS, STARTS = 64, 24
 # Steps that all starts take, and how many of them are then polished.
-STEPS, FINALISTS = 100, 4
-# A step that moves log Z by less than this share of its size is rounding.
-SETTLED = 1e-15
+STEPS, FINALISTS = 60, 4
+# A start whose step moves log Z by less than this share of its size is left to the polish; below the second, rounding.
+SETTLED, ROUNDING = 1e-12, 1e-15
 # Up to this many rows the diameter is computed; beyond, twice the largest distance from the mean bounds it in O(N d).
 EXACT_DIAMETER = 2048
 # An end is called proved when what is left between it and its bound is below this, in nats.
@@ -76,7 +76,7 @@ def partition_isotropy(w: Float[Tensor, "N d"], radius: float = 1.0) -> Partitio
     Deterministic, float64, O(N d) a step. Not differentiable. Raises IsonumError on a bad shape, integers, non-finite
     rows, a radius that is not positive, and on logits beyond 1e150.
 
-    Mu and Viswanath 2018, section 2, take r = 1 and search eigenvectors of W^T W only: `eigenvector_heuristic`.
+    Mu and Viswanath 2018 take r = 1 and search eigenvectors of W^T W only: `eigenvector_heuristic`.
     """
     return _measure(accept_rows(w), accept_radius(radius), "raw rows")
 
@@ -94,7 +94,7 @@ def eigenvector_heuristic(w: Float[Tensor, "N d"], radius: float = 1.0) -> float
     """log of min Z / max Z over h = +-r v, v the eigenvectors of W^T W, in nats: never below the true log I.
 
     It looks at 2 d points of the sphere, so it is always optimistic. An eigenvector has no sign: both are tried.
-    Mu and Viswanath 2018, section 2, at r = 1.
+    Mu and Viswanath 2018, at r = 1.
     """
     w, r = accept_rows(w), accept_radius(radius)
     _guard(w, r)
@@ -187,7 +187,7 @@ def _fall(w: Tensor, r: float, h: Tensor, value: Tensor, grad: Tensor, bend: Ten
     new_value, new_grad = _look(w, trial)
     move = trial - h
     parabola = value + (grad * move).sum(1) + bend / 2 * (move**2).sum(1)
-    rounding = SETTLED * value.abs().clamp_min(1)
+    rounding = ROUNDING * value.abs().clamp_min(1)
     refused = (new_value > parabola + rounding) | (new_value > value + rounding)
     keep = refused[:, None]
     h, grad = torch.where(keep, h, trial), torch.where(keep, grad, new_grad)

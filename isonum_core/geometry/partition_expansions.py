@@ -136,7 +136,7 @@ def isotropy_order_one(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
     """I_1 = (N - r |W^T 1|) / (N + r |W^T 1|), the first-order estimate of I(W; r). In (0, 1]; not a bound.
 
     Raises where r |W^T 1| >= N: the formula turns negative there, while I(W; r) is positive by definition.
-    Mu and Viswanath 2018, section 2, at r = 1.
+    Mu and Viswanath 2018, at r = 1.
     """
     w, r = accept_rows(w), accept_radius(radius)
     n, total = w.shape[0], _defined(w, r)
@@ -147,7 +147,7 @@ def isotropy_order_two(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
     """I_2 = (N - r |W^T 1| + r^2 s_min^2 / 2) / (N + r |W^T 1| + r^2 s_max^2 / 2), s the singular values of W.
 
     An estimate, not a bound. Raises where r |W^T 1| >= N, as `isotropy_order_one` does.
-    Mu and Viswanath 2018, section 2, at r = 1.
+    Mu and Viswanath 2018, at r = 1.
     """
     w, r = accept_rows(w), accept_radius(radius)
     n, total = w.shape[0], _defined(w, r)
