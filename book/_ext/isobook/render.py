@@ -30,7 +30,7 @@ class FigureRenderer:
         if data.mime_type != MIME:
             return None
         payload, parser = data.content, renderer.renderer
-        require(payload)
+        require(payload, parser.sphinx_env)
         files = {kind: base64.b64decode(text) for kind, text in payload["files"].items()}
         for kind, content in files.items():
             renderer.write_file(["figures", payload["id"], f"{payload['id']}.{kind}"], content, overwrite=True)
@@ -39,12 +39,14 @@ class FigureRenderer:
         return [figure, *footer_nodes(parser.sphinx_env, payload)]
 
 
-def require(payload: dict) -> None:
-    """A figure without name, caption or alternative text stops the build, whoever wrote the output."""
+def require(payload: dict, env) -> None:
+    """A figure without name, caption or alternative text, or with another's name, stops the build."""
     for field in ("id", "caption", "alt", "files", "provenance"):
         if not payload.get(field):
             name = payload.get("id") or "without a name"
             raise ExtensionError(f"figure {name} has no {field}: make it with citable()")
+    if other := store(env).get(payload["id"]):
+        raise ExtensionError(f"{env.docname}: {payload['id']} is already a figure of {other['docname']}")
 
 
 def figure_node(payload: dict, files: dict, parser, line: int) -> nodes.figure:
@@ -103,9 +105,7 @@ def facts(provenance: dict) -> str:
 
 def remember(env, payload: dict, files: dict, figure: nodes.figure) -> None:
     """Keep what the index, the permanent addresses and the crate need; the files themselves lie on disk."""
-    if payload["id"] in (known := store(env)):
-        raise ExtensionError(f"{env.docname}: {payload['id']} is already a figure of {known[payload['id']]['docname']}")
-    known[payload["id"]] = {
+    store(env)[payload["id"]] = {
         "docname": env.docname,
         "title": first_sentence(figure[-1].astext()),
         "caption": figure[-1].astext(),

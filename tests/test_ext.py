@@ -1,0 +1,212 @@
+"""The book's Sphinx extension: its pure parts one by one, then whole small books built by Sphinx."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import nbformat
+import pandas as pd
+import pytest
+from isobook.cache import fingerprint
+from isobook.cite import bibtex, citation, first_sentence, tex_title
+from isobook.crate import crate
+from isobook.render import MIME as RENDERED_MIME
+from isobook.strict import idle_cells
+from nbformat import v4
+from pybtex.database import parse_string
+
+from isonum_core.figures import MIME, citable
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_both_sides_use_one_mime_type():
+    assert RENDERED_MIME == MIME
+
+
+@pytest.mark.parametrize(
+    "caption, sentence",
+    [
+        ("It rises. Then n = 3.", "It rises"),
+        ("It is 0.5 at $n = d$. Seeds 0 to 4.", "It is 0.5 at $n = d$"),
+        ("It is $f(x). A$ formula, e.g. this. More.", "It is $f(x). A$ formula, e.g. this"),
+        ("Does it rise? Yes.", "Does it rise?"),
+        ("No stop at all", "No stop at all"),
+    ],
+)
+def test_the_title_is_the_first_sentence(caption, sentence):
+    assert first_sentence(caption) == sentence
+
+
+@pytest.mark.parametrize(
+    "words, tex",
+    [
+        (r"*IsoScore\** & 5 % of $x_1 \% \lambda$", r"IsoScore* \& 5 \% of $x_1 \% \lambda$"),
+        ("`mean_cosine` #1 {x} ~ ^ \\$3", r"mean\_cosine \#1 \{x\} \textasciitilde{} \textasciicircum{} \$3"),
+        ("see {numref}`fig-x` and {prf:ref}`the cap <thm-cap>`", "see fig-x and thm-cap"),
+        ("as [they](https://example.org) say", "as they say"),
+    ],
+)
+def test_a_title_is_valid_tex(words, tex):
+    assert tex_title(words) == tex
+
+
+@pytest.mark.parametrize("dirty", [True, False, None])
+def test_bibtex_parses_and_points_to_the_permanent_address(dirty):
+    entry = bibtex(citation(ROOT), "fig-a", "A score of $n/(n+d)$ & more. Rest.", {"commit": "a" * 40, "dirty": dirty})
+    fields = parse_string(entry, "bibtex").entries["isonum:fig-a"]
+    assert fields.fields["title"] == r"{A score of $n/(n+d)$ \& more}"
+    assert fields.fields["url"].endswith("/fig/fig-a.html")
+    assert [str(person) for person in fields.persons["author"]] == ["{The isonum authors}"]
+    assert ("uncommitted" in fields.fields["note"]) == (dirty is True)
+
+
+def test_the_fingerprint_follows_contents_and_names(tmp_path):
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "a.py").write_text("VALUE = 2")
+    before = fingerprint(tmp_path, ("core/**/*.py",))
+    assert before == fingerprint(tmp_path, ("core/**/*.py",))
+    (tmp_path / "core" / "a.py").write_text("VALUE = 3")
+    edited = fingerprint(tmp_path, ("core/**/*.py",))
+    (tmp_path / "core" / "a.py").rename(tmp_path / "core" / "b.py")
+    assert len({before, edited, fingerprint(tmp_path, ("core/**/*.py",))}) == 3
+
+
+def test_the_fingerprint_of_this_book_sees_the_core():
+    from isobook.cache import EXECUTED, RENDERED
+
+    assert all(list(ROOT.glob(pattern)) for pattern in (*EXECUTED[:2], *RENDERED))
+
+
+def test_cells_that_did_not_run_are_found():
+    ran, idle, empty, excused = (v4.new_code_cell(source) for source in ("1", "2", " ", "3"))
+    ran.execution_count = 1
+    excused.metadata["tags"] = ["skip-execution"]
+    assert idle_cells(v4.new_notebook(cells=[ran, idle, empty, excused])) == [idle]
+
+
+def figure(**change):
+    """A citable figure as a notebook's output, with changes to what it carries."""
+    with mpl.rc_context():
+        mpl.use("agg")
+        fig, ax = plt.subplots()
+        ax.plot([1, 2], [1, 4])
+        made = citable(
+            fig,
+            "fig-line",
+            data=pd.DataFrame({"x": [1, 2], "y": [1, 4]}),
+            caption=r"It rises by $2^{n}$ & *more*. Here $n=2$.",
+            alt='A "rising" line.',
+            seeds=[0],
+        )
+    bundle = made._repr_mimebundle_()
+    bundle[MIME] = {key: value for key, value in (bundle[MIME] | change).items() if value is not None}
+    return bundle
+
+
+def build(folder, *outputs, ran=True):
+    """A book of one chapter that holds these outputs and one page with the index of figures, built by Sphinx."""
+    cells = [v4.new_markdown_cell("# Chapter\n\n## Section\n\nSee {numref}`fig-line`.")]
+    for count, bundle in enumerate(outputs, start=1):
+        output = v4.new_output("execute_result", data=bundle, execution_count=count)
+        cells.append(v4.new_code_cell("1", outputs=[output], execution_count=count if ran else None))
+    (folder / "book").mkdir()
+    python = {"language_info": {"name": "python", "pygments_lexer": "python"}}
+    nbformat.write(v4.new_notebook(cells=cells, metadata=python), folder / "book" / "chapter.ipynb")
+    (folder / "index.md").write_text("# Book\n\n```{toctree}\nbook/chapter\nbook/figures\n```\n")
+    (folder / "book" / "figures.md").write_text("# Figures\n\n```{figure-index}\n```\n")
+    (folder / "CITATION.cff").write_text((ROOT / "CITATION.cff").read_text())
+    (folder / "conf.py").write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
+        "extensions = ['myst_nb', 'sphinx.ext.mathjax', 'isobook']\n"
+        "nb_execution_mode, numfig, html_baseurl, exclude_patterns = 'off', True, 'https://example.org/', ['_build']\n"
+        "myst_enable_extensions = ['dollarmath']\n"
+    )
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "-b", "html", folder, folder / "_build" / "html"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("book")
+    done = build(folder, figure())
+    assert done.returncode == 0, done.stderr
+    return folder / "_build" / "html"
+
+
+def test_a_figure_has_number_caption_alternative_text_and_files(site):
+    page = (site / "book" / "chapter.html").read_text()
+    assert re.search(r'href="#fig-line"><span class="std std-numref">Fig. 1', page)
+    assert page.count('alt="A &quot;rising&quot; line."') == 2  # the light and the dark drawing
+    assert r"\(2^{n}\)" in page and "<em>more</em>" in page
+    for link in re.findall(r'(?:href|src)="(\.\./fig[^"#]*)"', page):
+        assert (site / "book" / link).resolve().is_file(), link
+    assert len(re.findall(r'href="\.\./figures/fig-line/[^"]*" download', page)) == 5
+    assert re.search(r'<img class="only-light"[^>]* width="\d+" height="\d+"', page)
+
+
+def test_index_and_permanent_address_lead_to_the_figure(site):
+    assert 'href="chapter.html#fig-line"' in (site / "book" / "figures.html").read_text()
+    assert "tex-mml-chtml.js" in (site / "book" / "figures.html").read_text()
+    assert 'content="0; url=../book/chapter.html#fig-line"' in (site / "fig" / "fig-line.html").read_text()
+    assert 'id="fig-line"' in (site / "book" / "chapter.html").read_text()
+
+
+def test_the_catalogue_lists_every_file_with_its_checksum(site):
+    (entry,) = json.loads((site / "figures" / "index.json").read_text())
+    assert entry["id"] == "fig-line" and entry["page"] == "book/chapter.html#fig-line"
+    assert entry["provenance"]["facts"] == {"seeds": [0]}
+    for kind, facts in entry["files"].items():
+        content = (site / "figures" / "fig-line" / f"fig-line.{kind}").read_bytes()
+        assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_the_crate_describes_files_that_exist_and_nothing_dangles(site):
+    document = json.loads((site / "ro-crate-metadata.json").read_text())
+    entities = {entity["@id"]: entity for entity in document["@graph"]}
+    assert len(entities) == len(document["@graph"])
+    for id, entity in entities.items():
+        for value in entity.values():
+            for link in value if isinstance(value, list) else [value]:
+                if isinstance(link, dict):
+                    assert link["@id"] in entities or link["@id"].startswith("https://w3id.org/ro/crate/"), (id, link)
+        if entity["@type"] == "File":
+            assert (site / id).is_file()
+    assert document == crate(citation(ROOT), json.loads((site / "figures" / "index.json").read_text()))
+
+
+def test_mathjax_comes_from_the_site(site):
+    page = (site / "book" / "chapter.html").read_text()
+    assert re.search(r'src="\.\./_static/mathjax/tex-mml-chtml\.js', page) or "mathjax" in page
+    assert (site / "_static" / "mathjax" / "tex-mml-chtml.js").stat().st_size > 1e6
+
+
+STOPPED = {
+    "no alternative text": ([{"alt": ""}], "has no alt"),
+    "no caption": ([{"caption": None}], "has no caption"),
+    "no name": ([{"id": None}], "has no id"),
+    "one name twice": ([{}, {}], "already a figure"),
+    "a picture that is not citable": (["image/png"], "not citable"),
+    "a picture inside HTML": (["text/html"], "not citable"),
+    "a cell that did not run": ([{}], "did not run"),
+}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+@pytest.mark.parametrize("outputs, words", STOPPED.values(), ids=STOPPED)
+def test_what_stops_the_build(tmp_path, outputs, words):
+    naked = {
+        "image/png": {"image/png": PIXEL},
+        "text/html": {"text/html": f'<img src="data:;base64,{PIXEL}">'},
+    }
+    bundles = [naked[output] if isinstance(output, str) else figure(**output) for output in outputs]
+    done = build(tmp_path, *bundles, ran=words != "did not run")
+    assert done.returncode != 0
+    assert words in done.stderr
