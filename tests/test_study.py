@@ -1,0 +1,129 @@
+"""The form of a study: what is accepted as configuration and rows, and how each value stands in a table."""
+
+from __future__ import annotations
+
+import math
+import types
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import walk
+
+from isonum_core.errors import IsonumError
+from isonum_core.lab.study import PROFILES, cell, find_study, study_names
+
+CONFIG = walk.Config(0, 0.1)
+ROW = {"label": "a", "end": 1.0, "norm": 2.0, "large": True, "skill": None}
+
+
+@pytest.fixture
+def study():
+    return find_study("toys.walk")
+
+
+def test_a_study_knows_its_columns_and_grids(study):
+    assert (study.name, study.columns) == ("walk", ("seed", "step", "shape", "tied"))
+    assert [len(study.configs(profile)) for profile in PROFILES] == [6, 40, 2]
+    assert study.title.startswith("A toy study") and not study.takes_device
+
+
+def test_every_listed_study_has_a_form_the_engine_can_run():
+    for name in study_names():
+        found = find_study(name)
+        assert all(found.configs(profile) for profile in PROFILES)
+        assert found.tolerances and all("cpu" in known for known in found.tolerances.values())
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_floats_come_back_bit_for_bit(x):
+    assert math.copysign(1, float(cell("x", x))) == math.copysign(1, x) and float(cell("x", x)) == x
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0.1, "0.1"),
+        (np.float64(0.1), "0.1"),
+        (np.float32(0.1), "0.10000000149011612"),  # what the float32 really is
+        (torch.tensor(2), "2"),
+        (True, "true"),
+        (np.bool_(False), "false"),
+        (None, ""),
+        (3, "3"),
+        ("a, b", "a, b"),
+        (("x", 1), '["x", 1]'),
+    ],
+)
+def test_cells(value, text):
+    assert cell("x", value) == text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "", object(), torch.ones(2), np.ones(1), {1}])
+def test_values_that_are_not_plain_are_refused_by_name(value):
+    with pytest.raises(IsonumError, match="'loss' is .*expected"):
+        cell("loss", value)
+
+
+def test_rows_may_repeat_what_the_configuration_says(study):
+    columns, rows = study.cells(CONFIG, [{"seed": 0, **ROW}, {"seed": 0, **ROW, "skill": math.nan}])
+    assert columns == tuple(ROW)
+    assert rows == [("a", "1.0", "2.0", "true", "")] * 2
+
+
+@pytest.mark.parametrize(
+    "rows, words",
+    [
+        ([], "returned no rows"),
+        ([ROW, {**ROW, "more": 1}], "different columns"),
+        ([{**ROW, "seed": 1}], "seed=1, its configuration 0"),
+        ([{**ROW, "gap": 0.5}], "'gap' is a float without a tolerance"),
+        ([{**ROW, "end": None}], "'end' is None .* MAY_BE_MISSING"),
+        ([{**ROW, "end": math.nan}], "'end' is nan, expected a finite number"),
+        ([{**ROW, "skill": math.inf}], "'skill' is inf"),
+    ],
+)
+def test_rows_that_would_lie_are_refused(study, rows, words):
+    with pytest.raises(IsonumError, match=words):
+        study.cells(CONFIG, rows)
+
+
+def test_a_number_may_not_hide_in_a_column_that_was_whole_at_first(study):
+    # The first row's 0 is an int; the float beside it must still be covered by a tolerance.
+    with pytest.raises(IsonumError, match="without a tolerance"):
+        study.cells(CONFIG, [{**ROW, "gap": 0}, {**ROW, "gap": 0.5}])
+
+
+def test_tolerance_is_the_largest_of_the_devices(study):
+    assert study.tolerance("end", "cpu") == 1e-9
+    assert study.tolerance("end", "cpu", "cuda") == 1e-3
+    with pytest.raises(IsonumError, match="no tolerance of 'skill' on cuda"):
+        study.tolerance("skill", "cpu", "cuda")
+
+
+def test_unknown_studies_and_profiles(study):
+    with pytest.raises(IsonumError, match="There is no study 'nothing'. Known:"):
+        find_study("nothing")
+    with pytest.raises(IsonumError, match="There is no study 'toys.nothing'"):
+        find_study("toys.nothing")
+    with pytest.raises(IsonumError, match="has no grid"):
+        find_study("isonum_core.errors")
+    with pytest.raises(IsonumError, match="quick, cpu, gpu, got 'fast'"):
+        study.configs("fast")
+
+
+def test_grids_of_other_things_are_refused(monkeypatch):
+    @dataclass
+    class Loose:
+        seed: int = 0
+
+    module = types.SimpleNamespace(grid=lambda profile: [Loose()], run=lambda config: [], __doc__="")
+    monkeypatch.setitem(__import__("sys").modules, "toys.loose", module)
+    with pytest.raises(IsonumError, match="frozen dataclasses, got Loose"):
+        find_study("toys.loose")
+    monkeypatch.setattr(walk, "grid", lambda profile: [CONFIG, CONFIG])
+    with pytest.raises(IsonumError, match="twice"):
+        find_study("toys.walk").configs("quick")
