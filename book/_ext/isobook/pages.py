@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-
 # Written by docutils 0.21 on bibliographies, where the roles contradict each other (axe: critical), and by sphinx-proof
 # on every theorem and proof, where an id may stand only once.
 SURPLUS = (' role="list"', ' role="doc-biblioentry"', ' role="doc-backlink"', ' id="proof-content"', ' id="proof"')

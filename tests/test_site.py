@@ -1,0 +1,218 @@
+"""The built site, opened page by page in a real browser, as a reader would. Needs `make book` first."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import re
+import shutil
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+SITE = Path(__file__).resolve().parents[1] / "_build" / "html"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# What a browser does on its own account would count as a third-party request.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync"]
+# Violations that the theme causes and no page of ours can mend, by rule of axe-core.
+THEME = {
+    "region": "the theme puts its header and its logo outside of the landmarks",
+}
+
+pytestmark = [
+    pytest.mark.site,
+    pytest.mark.skipif(not (SITE / "index.html").exists(), reason="no built site: run make book"),
+]
+with_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+ALL = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.html") if "_static" not in p.parts)
+PERMALINKS = [page for page in ALL if page.startswith("fig/")]
+PAGES = [page for page in ALL if page not in PERMALINKS]
+
+
+class Anatomy(HTMLParser):
+    """Ids of a page, and what it links to and loads."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.ids, self.links, self.loads = set(), [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids |= {attrs[key] for key in ("id", "name") if attrs.get(key)}
+        if tag == "a" and attrs.get("href"):
+            self.links.append(attrs["href"])
+        elif tag != "a" and tag != "form":
+            rel = attrs.get("rel", "")
+            self.loads += [
+                attrs[k] for k in ("src", "href") if attrs.get(k) and rel not in ("canonical", "next", "prev")
+            ]
+
+
+@pytest.fixture(scope="module")
+def anatomy():
+    return functools.cache(Anatomy)
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_every_link_into_the_site_lands(page, anatomy):
+    here = SITE / page
+    missing = []
+    for link in anatomy(here).links + anatomy(here).loads:
+        address, fragment = urldefrag(link)
+        if re.match(r"[a-z]+:|//", link):
+            continue
+        target = (here.parent / unquote(address.split("?")[0])).resolve() if address else here
+        target = target / "index.html" if target.is_dir() else target
+        if not target.is_file():
+            missing.append(link)
+        elif fragment and target.suffix == ".html" and unquote(fragment) not in anatomy(target).ids:
+            missing.append(link)
+    assert not missing
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_nothing_is_loaded_from_elsewhere(page, anatomy):
+    assert not [load for load in anatomy(SITE / page).loads if re.match(r"(https?:)?//", load)]
+
+
+def test_the_catalogue_and_the_pages_agree():
+    listed = [entry["id"] for entry in json.loads((SITE / "figures" / "index.json").read_text())]
+    assert sorted(f"fig/{id}.html" for id in listed) == PERMALINKS
+    drawn = [id for page in PAGES for id in re.findall(r'<figure[^>]* id="(fig-[^"]*)"', (SITE / page).read_text())]
+    assert sorted(drawn) == sorted(listed)
+
+
+def test_no_page_names_a_folder_of_the_machine_that_built_it():
+    texts = [*SITE.rglob("*.html"), *(SITE / "figures").rglob("*.json"), *(SITE / "_sources").rglob("*.*")]
+    home = str(SITE.parents[1])
+    assert not [path.name for path in texts if home in path.read_text(encoding="utf-8")]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def server():
+    class Silent(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=SITE)) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}/"
+        listening.shutdown()
+
+
+@pytest.fixture
+def tab(browser, server):
+    """A fresh light window of laptop width; `tab.trouble` gathers what a reader's browser would complain about."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    page.trouble = []
+    page.on("console", lambda message: message.type == "error" and page.trouble.append(message.text))
+    page.on("pageerror", lambda error: page.trouble.append(str(error)))
+    page.on("requestfailed", lambda request: page.trouble.append(f"failed: {request.url}"))
+    page.on("response", lambda answer: answer.status >= 400 and page.trouble.append(f"{answer.status}: {answer.url}"))
+    page.route(lambda url: not url.startswith((server, "data:", "blob:")), lambda route: route.abort())
+    yield page
+    context.close()
+
+
+def settle(page):
+    """Wait for pictures and mathematics, and unfold everything, so that what is folded is looked at too."""
+    page.evaluate(
+        """async () => {
+            for (const picture of document.images) picture.loading = "eager";
+            for (const folded of document.querySelectorAll("details")) folded.open = true;
+            if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+            await document.fonts.ready;
+        }"""
+    )
+    page.wait_for_load_state("networkidle")
+
+
+@pytest.fixture(scope="module")
+def axe():
+    return pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+
+def violations(axe, page, **options):
+    """Rule, place and help of everything axe-core finds, less what the theme causes."""
+    found = axe.run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
+    return [
+        (rule["id"], node["target"], node["failureSummary"])
+        for rule in found
+        if rule["id"] not in THEME
+        for node in rule["nodes"]
+    ]
+
+
+@with_browser
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_in_light_dark_and_on_a_phone(page, tab, server, axe):
+    tab.goto(server + page)
+    settle(tab)
+    assert not tab.trouble
+    assert_mathematics(tab)
+    assert_pictures(tab, "only-light")
+    assert not violations(axe, tab)
+
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    assert_pictures(tab, "only-dark")
+    assert not violations(axe, tab, runOnly=["color-contrast"])
+
+    tab.emulate_media(color_scheme="light")
+    tab.set_viewport_size({"width": 390, "height": 844})
+    wide, shown = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert wide <= shown
+    assert not violations(axe, tab)
+    assert not tab.trouble
+
+
+def assert_mathematics(page):
+    """Every formula is typeset, and none as an error."""
+    raw, wrong = page.evaluate(
+        """[".math:not(:has(mjx-container))", "mjx-merror, [data-mjx-error]"].map(
+            selector => [...document.querySelectorAll(selector)].map(e => e.textContent)
+        )"""
+    )
+    assert not raw and not wrong
+
+
+def assert_pictures(page, shown):
+    """Every picture has loaded and has words; of a citable figure's two drawings, the right one is visible."""
+    pictures = page.evaluate(
+        """[...document.images].map(i => ({
+            source: i.src, words: i.alt, width: i.naturalWidth, mode: i.className, visible: i.offsetParent !== null
+        }))"""
+    )
+    assert not [p for p in pictures if not p["words"] or not p["width"]]
+    drawings = [p for p in pictures if "/figures/" in p["source"]]
+    assert not [p for p in drawings if p["visible"] != (shown in p["mode"].split())]
+
+
+@with_browser
+@pytest.mark.parametrize("page", PERMALINKS)
+def test_a_permanent_address_lands_on_its_figure(page, tab, server):
+    id = Path(page).stem
+    tab.goto(server + page)
+    tab.wait_for_url(f"**/*.html#{id}")
+    settle(tab)
+    top = tab.evaluate("document.querySelector('figure:target').getBoundingClientRect().top")
+    assert -100 < top < 900  # in the window, whatever mathematics above it has moved
+    assert tab.locator(f"figure#{id} + .fig-tools button.copybtn").count() == 1
+    assert not tab.trouble
