@@ -190,6 +190,8 @@ def _distances(x: Tensor, k: int) -> np.ndarray:
     r = np.stack([np.linalg.norm(y - y[found[:, j]], axis=1) for j in range(spare)], axis=1)
     r = np.sort(r, axis=1)[:, :k]
     twins = r[:, 0] == 0
+    if twins.all():
+        raise IsonumError(f"neighbours need rows that differ, got {len(y)} rows that all repeat another.")
     if twins.any():
         warnings.warn(
             f"{twins.sum()} of {len(y)} rows repeat another row and have no distance ratio: left out. "
