@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from isonum_core.errors import IsonumError
+from isonum_core.lab.commands import add_commands
 from isonum_core.reading import FORMATS, as_float64, read_array
 from isonum_core.report import Report, report
 from isonum_core.worlds.tokens import MeanScale
@@ -109,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
     command.add_argument("--n-tokens", type=int, default=4096, help="size of the vocabulary (default 4096)")
     command.add_argument("--context-length", type=int, default=512, help="how many last values are read (default 512)")
+    add_commands(commands)
     return top
 
 

@@ -121,7 +121,10 @@ def _short(config) -> str:
 
 @contextlib.contextmanager
 def _processes(workers: int) -> Iterator[Executor | None]:
-    """A pool of spawned workers, none for one worker. Leaving by an exception ends the workers at once."""
+    """A pool of spawned workers, none for one worker. Leaving by an exception ends the workers at once.
+
+    They are ended, not cancelled: a pool that breaks while it holds cancelled futures fails with InvalidStateError.
+    """
     if workers == 1:
         yield None
         return
@@ -130,7 +133,6 @@ def _processes(workers: int) -> Iterator[Executor | None]:
         try:
             yield pool
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 child.terminate()
             raise

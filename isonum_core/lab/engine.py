@@ -70,7 +70,7 @@ def run_study(
 ) -> Report:
     """Complete the table of a study and return what is done and what failed. Without an executor: in this process.
 
-    Of the executor only submit is used, of its futures only result and, when the run is interrupted, cancel. Everything
+    Of the executor only submit is used, of its futures only result: whoever made it cancels and closes it. Everything
     that finished is on disk whatever ends the run, and the same call goes on from there. The completed table has the
     same bytes however it came about on one machine. IsonumError when the table on disk is damaged, does not fit the
     study, was begun on another kind of device, or is being written by another run.
@@ -86,12 +86,13 @@ def run_study(
         book = _Book(table, chosen, profile, kind, device, list(grid))
         todo = {key: config for key, config in grid.items() if key not in table.blocks}
         failures = []
-        with contextlib.closing(_arrivals(executor or _InProcess(), chosen.module, todo, device)) as arrivals:
-            # Quiet in a notebook and in a pipe: neither is a terminal.
-            for key, computed in tqdm(arrivals, chosen.name, len(todo), disable=not sys.stderr.isatty()):
-                sentence = computed.failure or book.enter(key, computed)
-                if sentence:
-                    failures.append((grid[key], sentence))
+        arrivals = _arrivals(executor or _InProcess(), chosen.module, todo, device)
+        # Quiet in a notebook and in a pipe: neither is a terminal.
+        for key, computed in tqdm(arrivals, chosen.name, len(todo), disable=not sys.stderr.isatty()):
+            sentence = computed.failure or book.enter(key, computed)
+            if sentence:
+                failures.append((grid[key], sentence))
+        table.seal()
         if path.exists() and path.stat().st_size > MAX_BYTES:
             failures.append((None, f"{path.name} is larger than {MAX_BYTES} bytes. Keep fewer columns or rows."))
         return Report(path, len(table.blocks), len(grid), tuple(failures))
@@ -144,9 +145,6 @@ class _Now:
     def result(self, timeout=None):
         return self.fn(*self.args)
 
-    def cancel(self):
-        return True
-
 
 class _InProcess:
     """The least that an executor is: one thing after the other, here."""
@@ -157,26 +155,20 @@ class _InProcess:
 
 def _arrivals(executor: Any, module: str, todo: dict[Cells, Any], device: str) -> Iterator[tuple[Cells, Computed]]:
     """Results in the order in which they finish."""
-    waiting = {}
-    try:
-        for key, config in todo.items():
-            waiting[key] = _submitted(executor, module, config, device)
-        while waiting:
-            # Wait for the oldest, then look at all: what has finished is never kept waiting by what has not.
-            for number, (key, future) in enumerate(list(waiting.items())):
-                try:
-                    computed = future.result(timeout=0 if number else POLL)
-                except TimeoutError:
-                    continue
-                except BrokenExecutor:
-                    computed = LOST
-                except Exception as error:  # a worker's own trouble: `compute` lets none of the study's out
-                    computed = Computed(failure=f"The executor failed with {type(error).__name__}: {error}")
-                del waiting[key]
-                yield key, computed
-    finally:
-        for future in waiting.values():
-            future.cancel()
+    waiting = {key: _submitted(executor, module, config, device) for key, config in todo.items()}
+    while waiting:
+        # Wait for the oldest, then look at all: what has finished is never kept waiting by what has not.
+        for number, (key, future) in enumerate(list(waiting.items())):
+            try:
+                computed = future.result(timeout=0 if number else POLL)
+            except TimeoutError:
+                continue
+            except BrokenExecutor:
+                computed = LOST
+            except Exception as error:  # a worker's own trouble: `compute` lets none of the study's out
+                computed = Computed(failure=f"The executor failed with {type(error).__name__}: {error}")
+            del waiting[key]
+            yield key, computed
 
 
 def _submitted(executor: Any, module: str, config: Any, device: str) -> Any:

@@ -34,7 +34,7 @@ def environment(device: str, module_file: str) -> dict:
     }
 
 
-def code_hash(module_file: str) -> str:
+def code_hash(module_file: str | Path) -> str:
     """Sha256 over the names and bytes of the package's Python files and of one more file."""
     digest = hashlib.sha256()
     for path in (*sorted((ROOT / "isonum_core").rglob("*.py")), Path(module_file)):

@@ -63,7 +63,10 @@ def verify_tables(
 
 def _opened(path: Path) -> tuple[TableFile, Study, dict[Cells, Any]]:
     """A table, its study and the study's grid. The study is the one that the provenance names."""
-    study = find_study(checked(path)[0]["study"])
+    provenance = checked(path)[0]
+    study = find_study(provenance["study"])
+    for column in study.tolerances:
+        study.tolerance(column, "cpu", provenance["device"])  # raises now what would stop the comparison
     table = TableFile.read(path, study)
     return table, study, study.configs(table.provenance["profile"])
 

@@ -1,0 +1,127 @@
+"""verify is green on what the code computes and red on anything else."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from toys import walk
+
+from isonum_core.lab.engine import run_study
+from isonum_core.lab.verify import verify_tables
+
+
+@pytest.fixture
+def path(tmp_path):
+    return run_study("toys.walk", "quick", folder=tmp_path).path
+
+
+def verified(path, sample=6, seed=0, **more):
+    return verify_tables(sample, np.random.default_rng(seed), path.parent, **more)
+
+
+def vouch(path, **facts):
+    """Make the provenance name the bytes that are there now."""
+    import hashlib
+
+    record = json.loads(path.with_suffix(".json").read_text())
+    record |= {"sha256": [hashlib.sha256(path.read_bytes()).hexdigest()], **facts}
+    path.with_suffix(".json").write_text(json.dumps(record))
+
+
+def change(path, row, column, value):
+    lines = path.read_text().splitlines(keepends=True)
+    # The column counted from the end: the label holds a comma.
+    cells = lines[row].rstrip("\n").split(",")
+    cells[column] = value(cells[column])
+    lines[row] = ",".join(cells) + "\n"
+    path.write_text("".join(lines))
+
+
+def test_a_fresh_table_holds_exactly(path):
+    checks = verified(path)
+    assert len(checks) == 6 and all(check.holds and check.share == 0 and check.values == 10 for check in checks)
+    assert {check.config for check in checks} == set(walk.grid("quick"))
+
+
+def test_the_sample_is_drawn_by_its_seed(path):
+    drawn = [tuple(check.config for check in verified(path, sample=2, seed=seed)) for seed in (*range(20), 0)]
+    assert all(len(configs) == 2 for configs in drawn)
+    assert drawn[0] == drawn[-1] and len(set(drawn)) > 5
+
+
+def test_a_digit_changed_by_hand_is_red_whatever_the_sample(path):
+    change(path, 1, -3, lambda text: text[:-1] + str((int(text[-1]) + 1) % 10))
+    [check] = verified(path, sample=0)
+    assert not check.holds and "cut short or edited" in check.problem
+
+
+@pytest.mark.parametrize(
+    "row, column, value, words",
+    [
+        (3, -3, lambda text: repr(float(text) * (1 + 1e-8)), "norm is .* in the table and .* allowed difference"),
+        (3, -2, lambda text: {"true": "false", "false": "true"}[text], "large is"),
+        (2, -1, lambda text: "0.5", "skill is 0.5 in the table and missing now"),
+        (1, -1, lambda text: "", "skill is missing in the table"),
+        (1, 5, lambda text: "stroll", "label is stroll in the table and walk now"),
+    ],
+)
+def test_a_changed_value_is_red_when_its_configuration_is_drawn(path, row, column, value, words):
+    change(path, row, column, value)
+    vouch(path)
+    wrong = [check for check in verified(path) if not check.holds]
+    assert len(wrong) == 1 and wrong[0].share > 1
+    pytest.raises(ValueError, _raise, wrong[0].problem).match(words)
+
+
+def _raise(sentence):
+    raise ValueError(sentence)
+
+
+def test_changes_within_the_tolerance_hold_and_their_share_is_said(path):
+    change(path, 1, -3, lambda text: repr(float(text) * (1 + 5e-10)))
+    vouch(path)
+    shares = [check.share for check in verified(path)]
+    # Half of the allowed 1e-9; the change itself is rounded to 2e-16 of the value.
+    assert max(shares) == pytest.approx(0.5, rel=1e-5) and all(check.holds for check in verified(path))
+
+
+def test_a_table_from_a_gpu_is_held_to_the_tolerance_of_the_gpu(path, monkeypatch):
+    monkeypatch.setitem(walk.TOLERANCES, "skill", {"cpu": 1e-9, "cuda": 1e-9})
+    change(path, 1, -3, lambda text: repr(float(text) * (1 + 5e-4)))
+    vouch(path, device="cuda")
+    assert all(check.holds and check.device == "cuda" for check in verified(path))
+    vouch(path, device="cpu")
+    assert sum(not check.holds for check in verified(path)) == 1
+
+
+def test_a_tolerance_nobody_stated_is_red(path):
+    vouch(path, device="cuda")
+    [check] = verified(path)
+    assert "no tolerance of 'skill' on cuda" in check.problem
+
+
+def test_code_that_drifted_is_red(path, monkeypatch):
+    known = walk.run
+    monkeypatch.setattr(walk, "run", lambda config: known(config)[:1])
+    assert all("committed 2 rows" in check.problem and "recomputed 1 rows" in check.problem for check in verified(path))
+    monkeypatch.setattr(walk, "run", lambda config: 1 / 0)
+    assert all("ZeroDivisionError" in check.problem for check in verified(path))
+
+
+def test_stale_configurations_and_lost_studies_are_red(path, monkeypatch):
+    monkeypatch.setitem(walk.SIZES, "quick", 2)
+    stale, *rest = verified(path, sample=2)
+    assert "2 of its configurations are not in the grid" in stale.problem and all(check.holds for check in rest)
+    monkeypatch.setitem(walk.SIZES, "quick", 3)
+    vouch(path, study="gone")
+    [check] = verified(path)
+    assert "There is no study 'gone'" in check.problem
+
+
+def test_profiles_may_be_chosen_and_no_table_is_no_check(path, tmp_path):
+    run_study("toys.walk", "gpu", folder=tmp_path)
+    assert len(verified(path, sample=100)) == 8
+    assert {check.table for check in verified(path, sample=100, profiles=("gpu",))} == {"walk.gpu.csv"}
+    assert verify_tables(3, np.random.default_rng(0), tmp_path / "empty") == []
