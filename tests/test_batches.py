@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from isonum_core.errors import IsonumError
-from isonum_core.networks.batches import text_batches
+from isonum_core.networks.batches import counting, text_batches
 
 WORDS = "[PAD] [CLS] [SEP] [UNK] a b c d".split()
 
@@ -56,3 +56,10 @@ def test_texts_must_be_texts(tokenizer, texts):
 def test_slow_tokenizers_are_refused():
     with pytest.raises(IsonumError, match="a fast tokenizer was expected, got object"):
         text_batches(object(), ["a"])
+
+
+def test_only_the_named_tokens_count(tokenizer):
+    batches = text_batches(tokenizer, ["a b c", "d a"])
+    chosen = counting(batches, {4, 6})
+    assert _words(chosen) == [4, 6, 4] and _words(batches) == [4, 5, 6, 7, 4], "the original is untouched"
+    assert torch.equal(chosen[0]["attention_mask"], batches[0]["attention_mask"]), "all are still read"

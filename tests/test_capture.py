@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -227,6 +228,18 @@ def test_a_sample_is_the_first_positions_that_count(model_of):
     whole = collect(model, batches, "block.0", limit=1000).states["block.0"]
     assert torch.equal(whole[:20], sample.states["block.0"])
     _same(Moments.of(whole), capture(model, batches, ["block.0"])["block.0"])
+
+
+def test_one_row_per_type(model_of):
+    sample = collect(model_of("gpt2"), [_batch(rows=20)], ["embed"], limit=10**6)
+    rng = np.random.default_rng(0)
+    rows = sample.one_per_type(10, rng)
+    assert len(set(sample.ids[rows].tolist())) == len(rows) == 10
+    assert set(sample.ids[sample.one_per_type(2, rng, among=[5, 6])].tolist()) == {5, 6}
+    drawn = np.concatenate([sample.one_per_type(1, rng, among=[5]) for _ in range(200)])
+    assert set(drawn) == set(np.flatnonzero(sample.ids == 5)), "each occurrence can be drawn"
+    with pytest.raises(IsonumError, match="3 token types were asked for, got 2 to draw from"):
+        sample.one_per_type(3, rng, among=[5, 6, 1000])
 
 
 def test_a_full_sample_reads_no_further(model_of):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -41,6 +41,16 @@ def text_batches(tokenizer, texts: Sequence, size: int = 16, max_length: int = 2
     keys = [key for key in encoded if key in padding]
     rows = [{key: encoded[key][i] for key in keys} for i in range(len(encoded["input_ids"]))]
     return [_padded(rows[i : i + size], padding) for i in range(0, len(rows), size)]
+
+
+def counting(batches: Iterable[dict[str, Tensor]], ids: Iterable[int]) -> list[dict[str, Tensor]]:
+    """The same batches with every token labelled special whose id is not among `ids`: read, but not counted."""
+    wanted = torch.tensor(sorted(ids))
+    return [
+        batch
+        | dict(special_tokens_mask=batch["special_tokens_mask"] | (~torch.isin(batch["input_ids"], wanted)).long())
+        for batch in batches
+    ]
 
 
 def _padded(rows: list[dict[str, list[int]]], padding: dict[str, int]) -> dict[str, Tensor]:

