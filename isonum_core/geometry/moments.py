@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
 
@@ -39,6 +40,24 @@ class _Gram(torch.autograd.Function):
     def backward(ctx, g):
         (a,) = ctx.saved_tensors
         return (g + g.T) @ a
+
+
+class _Quadratic(torch.autograd.Function):
+    """sum of row B row^T over the rows of A, for symmetric B: one product for the value and its slope in A."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        with torch.autocast(a.device.type, enabled=False):
+            product = a @ b.to(a.dtype)
+        ctx.save_for_backward(a, product)
+        return (product * a).sum(1).double().sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g):
+        a, product = ctx.saved_tensors
+        slope_b = g * (a.T @ a).double() if ctx.needs_input_grad[1] else None
+        return (2 * g).to(a.dtype) * product, slope_b
 
 
 @dataclass(frozen=True)
@@ -156,8 +175,7 @@ class Moments:
         self._need_second("this product")
         if self.rows is None:
             return (self.dense * other).sum() / (self.n - 1)
-        rows = self.rows.double()
-        return ((rows @ other) * rows).sum() / (self.n - 1)
+        return _Quadratic.apply(self.rows, other) / (self.n - 1)
 
     @cached_property
     def eigenvalues(self) -> Float[Tensor, "d"]:
@@ -208,8 +226,7 @@ def accepted_rows(x: object, mask: Tensor | None = None) -> tuple[Tensor, int]:
             stacklevel=3,
         )
         x = x.float()
-    bad = ~x.detach().sum(0).isfinite()
-    if bad.any():  # a sum is finite unless an entry is not, or it overflows: look closer only then
+    if not x.detach().sum().isfinite():  # an entry is not finite, or the sum overflows: look closer only then
         rows = (~x.detach().isfinite().all(1)).nonzero().flatten()
         if len(rows):
             raise IsonumError(
@@ -221,26 +238,29 @@ def accepted_rows(x: object, mask: Tensor | None = None) -> tuple[Tensor, int]:
 
 def _one_chunk(x: Tensor, order: int) -> Moments:
     n, d = x.shape
-    size = float(x.detach().abs().amax())
-    if size and not WIDEST_SCALE[0] < size < WIDEST_SCALE[1]:
+    length = torch.linalg.vector_norm(x, dim=1)
+    longest = float(length.detach().amax())
+    if longest > SAFE_SCALE[1] or float(length.detach().amin()) < SAFE_SCALE[0]:
+        # Squares of a short row underflow (it is not a row of zeros), those of a long one overflow.
+        length = torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
+        longest = float(x.detach().abs().amax())
+    if longest and not WIDEST_SCALE[0] < longest < WIDEST_SCALE[1]:
         raise IsonumError(
-            f"states must lie between {WIDEST_SCALE[0]:.0e} and {WIDEST_SCALE[1]:.0e} in size, got {size:.0e}: their "
-            "powers leave float64. Divide by a common scale."
+            f"states must lie between {WIDEST_SCALE[0]:.0e} and {WIDEST_SCALE[1]:.0e} in size, got {longest:.0e}: "
+            "their powers leave float64. Divide by a common scale."
         )
-    if size and not SAFE_SCALE[0] < size < SAFE_SCALE[1]:
+    if longest and not SAFE_SCALE[0] < longest < SAFE_SCALE[1]:
         x = x.double()
+    zero = length < torch.finfo(x.dtype).tiny
+    unit_sum = (torch.where(zero, 0, 1 / torch.where(zero, 1, length)).to(x.dtype) @ x).double()
+    first = dict(n=n, unit_sum=unit_sum, zeros=int(zero.sum()), order=order)
+    if order == 1:
+        return Moments(**first, mean=x.mean(0).double())
     # Subtracting a fixed point first keeps float32 products accurate however far the cloud is from zero.
     shift = x.detach().mean(0)
     y = x - shift
     rest = y.mean(0)
-    length = torch.linalg.vector_norm(x, dim=1)
-    if (length < SAFE_SCALE[0]).any():  # squares of a short row underflow: it is not a row of zeros
-        length = torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
-    zero = length < torch.finfo(x.dtype).tiny
-    unit_sum = (torch.where(zero, 0, 1 / torch.where(zero, 1, length)).to(x.dtype) @ x).double()
-    first = dict(n=n, mean=shift.double() + rest.double(), unit_sum=unit_sum, zeros=int(zero.sum()), order=order)
-    if order == 1:
-        return Moments(**first)
+    first |= dict(mean=shift.double() + rest.double())
     y = y - rest
     q = (y * y).sum(1)
     radial = dict(squares=q.double().sum(), cubes=(q @ y).double(), fourths=(q.double() ** 2).sum())

@@ -59,8 +59,8 @@ def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | N
     elif isinstance(c0, Tensor):
         if c0.shape != (m.d, m.d):
             raise IsonumError(f"c0 must be a number or a tensor of shape ({m.d}, {m.d}), got {tuple(c0.shape)}.")
-        prior = c0.double() / m.trace
-        trace, cross, prior_sq = prior.diagonal().sum(), m.inner(prior) / m.trace, (prior**2).sum()
+        trace, cross = c0.diagonal().sum().double() / m.trace, m.inner(c0) / m.trace**2
+        prior_sq = (torch.linalg.vector_norm(c0, dtype=torch.float64) / m.trace) ** 2
     else:
         trace = m.d * c0 / m.trace
         cross, prior_sq = trace / m.d, trace**2 / m.d
