@@ -90,11 +90,8 @@ def _paper(name: str, covariance: Callable[[Grid], Matrix], duplicates: tuple[st
 PAPER_KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
     for kernel in (
-        # One number times a fixed ramp: after mean scaling only its sign is left.
         _paper(
-            "DotProduct_0",
-            lambda x: dot_product(x, 0.0),
-            ambiguous="after mean scaling, two series: a ramp, and it negated",
+            "DotProduct_0", lambda x: dot_product(x, 0.0), degenerate="after mean scaling, only two series: x and -x"
         ),
         _paper("DotProduct_1", lambda x: dot_product(x, 1.0)),
         _paper(
