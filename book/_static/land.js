@@ -1,0 +1,9 @@
+// Mathematics is typeset after the browser has scrolled to its target, and moves the target away: go there once more,
+// unless the reader has begun to move.
+window.addEventListener("load", () => {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target || !window.MathJax || !MathJax.startup) return;
+  let moved = false;
+  for (const sign of ["wheel", "touchstart", "keydown"]) addEventListener(sign, () => { moved = true; }, { once: true });
+  MathJax.startup.promise.then(() => { if (!moved) target.scrollIntoView(); });
+});
