@@ -12,7 +12,15 @@ from jaxtyping import Float
 from isonum_core.errors import IsonumError
 
 # Steps per year of 365.2425 days, the mean Gregorian year.
-PER_YEAR = {"weekly": 365.2425 / 7, "monthly": 12.0, "quarterly": 4.0, "yearly": 1.0}
+PER_YEAR = {
+    "half-hourly": 365.2425 * 48,
+    "hourly": 365.2425 * 24,
+    "daily": 365.2425,
+    "weekly": 365.2425 / 7,
+    "monthly": 12.0,
+    "quarterly": 4.0,
+    "yearly": 1.0,
+}
 
 
 @dataclass(frozen=True)
