@@ -1,0 +1,137 @@
+"""Forecasts that need no training, and the errors by which any forecast is compared with them.
+
+Batches are (n, T): one series a row. A missing value is NaN: a forecast made from it is missing, and a score counts the
+points that it had to leave out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from isonum_core.errors import IsonumError
+
+Context = Float[np.ndarray, "n C"]
+Target = Float[np.ndarray, "n H"]
+
+
+def last_value(context: Context, horizon: int) -> Float[np.ndarray, "n H"]:
+    """The last value, repeated. The best forecast of a martingale."""
+    return seasonal_naive(context, horizon, 1)
+
+
+def mean_value(context: Context, horizon: int) -> Float[np.ndarray, "n H"]:
+    """The mean of the context, repeated."""
+    _check(context, horizon, 1)
+    return np.repeat(context.mean(axis=1, keepdims=True), horizon, axis=1)
+
+
+def seasonal_naive(context: Context, horizon: int, season: int) -> Float[np.ndarray, "n H"]:
+    """The last `season` values, repeated in their order."""
+    _check(context, horizon, season)
+    return context[:, context.shape[1] - season + np.arange(horizon) % season]
+
+
+def theta(context: Context, horizon: int, season: int = 1) -> Float[np.ndarray, "n H"]:
+    """Theta method of statsmodels: half a line, half exponential smoothing; with an additive season for season > 1.
+
+    Assimakopoulos and Nikolopoulos 2000. One fit a series, about 10 ms each. A constant series forecasts itself.
+    Raises IsonumError on missing values and where two seasons do not fit in the context.
+    """
+    from statsmodels.tsa.forecasting.theta import ThetaModel
+
+    _check(context, horizon, season)
+    if not np.isfinite(context).all():
+        raise IsonumError("theta needs contexts without missing values, got some. Drop or interpolate them first.")
+    if context.shape[1] < max(2 * season, 4):
+        raise IsonumError(
+            f"theta needs {max(2 * season, 4)} steps at season={season}, got {context.shape[1]}. Give a longer one."
+        )
+    forecasts = mean_value(context, horizon)
+    for row, series in enumerate(context):
+        if np.ptp(series) > 0:
+            model = ThetaModel(series, period=season, deseasonalize=season > 1, use_test=False, method="additive")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the optimiser's notes; its result is used as it is
+                forecasts[row] = model.fit().forecast(horizon)
+    return forecasts
+
+
+@dataclass(frozen=True)
+class Score:
+    """An error, the number of points it is the mean of, and the number of points that had to be left out."""
+
+    value: float
+    points: int
+    dropped: int
+
+
+def mase(train: Context, actual: Target, forecast: Target, season: int) -> Score:
+    """Mean absolute scaled error: mean over all points of |actual - forecast| / scale of the series.
+
+    scale = mean |x_t - x_{t - season}| over the training part. 1 is the in-sample error of seasonal naive; smaller is
+    better. Points that are missing, and series of scale 0, are dropped. Hyndman and Koehler 2006, pooled over points
+    as the published Chronos tables do.
+    """
+    _check(train, actual.shape[1], season)
+    steps = abs(train[:, season:] - train[:, : train.shape[1] - season])
+    seen = np.isfinite(steps)
+    scale = np.where(seen, steps, 0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    return _pooled(abs(actual - forecast), scale, "mean absolute seasonal change of the training part")
+
+
+def nmse(context: Context, actual: Target, forecast: Target) -> Score:
+    """Squared error in units of the context's variance: mean over all points of (actual - forecast)^2 / variance.
+
+    Unchanged when context, actual and forecast of a series are multiplied and shifted alike. The scale is known before
+    the forecast is made. Around 1 for the mean of a long stationary context; smaller is better. Series whose context is
+    constant to 1e-12 of its size are dropped, and so are missing points.
+    """
+    if not np.isfinite(context).all():
+        raise IsonumError("nmse needs contexts without missing values, got some. Drop or interpolate them first.")
+    variance = context.var(axis=1)
+    flat = context.std(axis=1) <= 1e-12 * abs(context).max(axis=1)
+    return _pooled((actual - forecast) ** 2, np.where(flat, 0, variance), "variance of the context")
+
+
+def crps(actual: Target, samples: Float[np.ndarray, "n H S"]) -> Float[np.ndarray, "n H"]:
+    """Continuous ranked probability score of sample paths, in the unit of the series, per series and step.
+
+    mean |X - y| - mean |X - X'| / 2 over the S samples: the integral of (F(x) - [x >= y])^2 for their empirical law F.
+    With one sample it is the absolute error; smaller is better. Gneiting and Raftery 2007, eq. 20 and 21.
+    """
+    if not (np.isfinite(actual).all() and np.isfinite(samples).all()):
+        raise IsonumError("crps needs values and samples without missing values, got some. Drop them first.")
+    count = samples.shape[2]
+    weights = 2 * np.arange(1, count + 1) - count - 1
+    spread = (np.sort(samples, axis=2) * weights).sum(axis=2) / count**2
+    return abs(samples - actual[:, :, None]).mean(axis=2) - spread
+
+
+def skill(error: float, *naive: float) -> float:
+    """1 - error / the smallest naive error: 1 is perfect, 0 no better than the best naive forecast, below it worse."""
+    if not naive or not all(np.isfinite(e) and e > 0 for e in naive) or not error >= 0:
+        raise IsonumError(
+            f"skill needs an error >= 0 and naive errors > 0, got {error} against {naive}. "
+            "A naive forecast without error leaves no room for skill."
+        )
+    return 1 - error / min(naive)
+
+
+def _check(context: Context, horizon: int, season: int) -> None:
+    if horizon < 1 or not 1 <= season <= context.shape[1]:
+        raise IsonumError(
+            f"forecasts need horizon >= 1 and a season within the context of {context.shape[1]} steps, got "
+            f"horizon={horizon}, season={season}."
+        )
+
+
+def _pooled(error: Target, scale: Float[np.ndarray, "n"], meaning: str) -> Score:
+    kept = np.isfinite(error) & (scale > 0)[:, None]
+    if not kept.any():
+        raise IsonumError(f"a point with a value and a positive scale was expected, got none. Look at the {meaning}.")
+    value = (error / np.where(scale > 0, scale, 1)[:, None])[kept].mean()
+    return Score(float(value), int(kept.sum()), int((~kept).sum()))

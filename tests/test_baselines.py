@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isonum_core.errors import IsonumError
+from isonum_core.worlds.baselines import crps, last_value, mase, mean_value, nmse, seasonal_naive, skill, theta
+from isonum_core.worlds.panels import load
+
+# Seasonal-naive MASE and normalised deviation at horizon 12 and season 12, from the table published with Chronos.
+PUBLISHED = {
+    "hospital": (0.9205278266364826, 0.0726263373268254),
+    "carparts": (1.2014638390969912, 1.5999522140809177),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_seasonal_naive_has_the_published_error(name, shared, monkeypatch):
+    monkeypatch.setenv("ISONUM_DATA", str(shared / "data"))
+    values = load(name).values
+    train, actual = values[:, :-12], values[:, -12:]
+    forecast = seasonal_naive(train, 12, 12)
+    score = mase(train, actual, forecast, 12)
+    assert score.value == pytest.approx(PUBLISHED[name][0], abs=1e-9)
+    assert score.points + score.dropped == actual.size
+    seen = np.isfinite(actual - forecast)
+    deviation = abs(actual - forecast)[seen].sum() / abs(actual)[seen].sum()
+    assert deviation == pytest.approx(PUBLISHED[name][1], abs=1e-9)
+    assert (score.dropped == 0) == (name == "hospital")
+
+
+def test_exchange_rates_have_the_published_error_to_single_precision(shared, monkeypatch):
+    monkeypatch.setenv("ISONUM_DATA", str(shared / "data"))
+    values = load("exchange_rate").values
+    train, actual = values[:, :-30], values[:, -30:]
+    score = mase(train, actual, seasonal_naive(train, 30, 5), 5)
+    assert score.value == pytest.approx(1.7401824286954128, rel=1e-6)  # published from float32
+
+
+def test_naive_forecasts_by_hand():
+    context = np.array([[1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 0.0, 0.0, 0.0, 10.0]])
+    assert last_value(context, 2).tolist() == [[5, 5], [10, 10]]
+    assert mean_value(context, 2).tolist() == [[3, 3], [2, 2]]
+    assert seasonal_naive(context, 5, 3).tolist() == [[3, 4, 5, 3, 4], [0, 0, 10, 0, 0]]
+
+
+def _mase_letter_by_letter(train, actual, forecast, season):
+    """Twin: Hyndman and Koehler's scaled errors, one point at a time."""
+    errors = []
+    for x, y, f in zip(train, actual, forecast, strict=True):
+        steps = [abs(x[t] - x[t - season]) for t in range(season, len(x)) if abs(x[t] - x[t - season]) >= 0]
+        scale = sum(steps) / len(steps) if steps else 0
+        errors += [abs(a - b) / scale for a, b in zip(y, f, strict=True) if scale > 0 and abs(a - b) >= 0]
+    return sum(errors) / len(errors), len(errors)
+
+
+def test_mase_is_its_definition_with_gaps_and_flat_series(rng):
+    train, actual = rng.normal(size=(6, 30)), rng.normal(size=(6, 5))
+    train[0, 3] = actual[1, 2] = np.nan
+    train[2] = 7.0
+    forecast = seasonal_naive(train, 5, 4)
+    score = mase(train, actual, forecast, 4)
+    value, points = _mase_letter_by_letter(train, actual, forecast, 4)
+    assert score.value == pytest.approx(value, rel=1e-12) and score.points == points  # 30 additions
+    assert score.dropped == 1 + 5
+
+
+def test_nmse_is_one_for_the_mean_and_ignores_scale_and_offset(rng):
+    context, actual = rng.normal(size=(4000, 200)), rng.normal(size=(4000, 3))
+    forecast = mean_value(context, 3)
+    score = nmse(context, actual, forecast)
+    # 12,000 squares of variance 2; the mean and the variance of 200 values each add about 1/200.
+    assert abs(score.value - 1.01) < 6 * np.sqrt(2 / 12_000)
+    assert nmse(context, actual, last_value(context, 3)).value > 1.8
+    a, b = rng.uniform(0.1, 1e3, size=(4000, 1)), rng.normal(size=(4000, 1)) * 1e3
+    moved = nmse(a * context + b, a * actual + b, a * forecast + b)
+    assert moved.value == pytest.approx(score.value, rel=1e-6)  # 1e4 / 0.1 of the digits is lost to the offset
+
+
+def test_nmse_leaves_flat_contexts_out(rng):
+    context = np.vstack([np.full(50, 0.1), rng.normal(size=50)])
+    actual = np.zeros((2, 4))
+    score = nmse(context, actual, actual + 1)
+    assert score.points == score.dropped == 4
+    assert score.value == pytest.approx(1 / context[1].var(), rel=1e-12)
+    with pytest.raises(IsonumError, match="got none. Look at the variance of the context"):
+        nmse(context[:1], actual[:1], actual[:1])
+    with pytest.raises(IsonumError, match="nmse needs contexts without missing values"):
+        nmse(np.full((1, 5), np.nan), actual[:1], actual[:1])
+
+
+def _crps_integral(y, samples):
+    """Twin: the integral of (F(x) - [x >= y])^2, exactly, between the jumps."""
+    jumps = np.sort(np.append(samples, y))
+    total = 0.0
+    for left, right in zip(jumps[:-1], jumps[1:], strict=True):
+        total += (right - left) * ((samples <= left).mean() - (left >= y)) ** 2
+    return total
+
+
+def test_crps_is_the_integral_of_its_definition(rng):
+    actual, samples = rng.normal(size=(3, 4)), rng.normal(size=(3, 4, 7))
+    ours = crps(actual, samples)
+    twin = [[_crps_integral(actual[i, h], samples[i, h]) for h in range(4)] for i in range(3)]
+    assert np.allclose(ours, twin, rtol=0, atol=1e-13)  # sums of a few numbers of size 1
+    assert np.allclose(crps(actual, samples[:, :, :1]), abs(actual - samples[:, :, 0]))
+    assert np.allclose(crps(3 * actual + 5, 3 * samples + 5), 3 * ours, atol=1e-12)
+    # Of a standard normal at 0, over many samples: sqrt(2/pi) - 1/sqrt(pi).
+    many = crps(np.zeros((1, 1)), rng.normal(size=(1, 1, 200_000)))
+    assert many[0, 0] == pytest.approx(np.sqrt(2 / np.pi) - 1 / np.sqrt(np.pi), abs=0.01)
+
+
+def test_theta_follows_a_season_and_a_trend(rng):
+    t = np.arange(96)
+    series = (0.5 * t + 10 * np.sin(2 * np.pi * t / 12) + rng.normal(size=(4, 96)))[:, :84]
+    truth = (0.5 * t + 10 * np.sin(2 * np.pi * t / 12))[84:]
+    forecast = theta(series, 12, 12)
+    assert forecast.shape == (4, 12)
+    # Half of the trend is kept by definition, 0.25 a step or 3 at the horizon's end; noise and the season add about 1.
+    assert abs(forecast - truth).mean() < 3 < abs(seasonal_naive(series, 12, 12) - truth).mean()
+    assert theta(np.full((1, 20), 4.0), 3).tolist() == [[4, 4, 4]]
+
+
+def test_skill_compares_with_the_better_naive_error():
+    assert skill(0.5, 2.0, 1.0) == 0.5
+    assert skill(1.0, 2.0, 1.0) == 0 and skill(0.0, 1.0) == 1 and skill(3.0, 1.0) == -2
+    for error, naive in ((1.0, ()), (1.0, (0.0,)), (float("nan"), (1.0,)), (1.0, (float("inf"),))):
+        with pytest.raises(IsonumError, match="skill needs an error >= 0 and naive errors > 0"):
+            skill(error, *naive)
+
+
+def test_what_cannot_be_forecast_is_refused():
+    x = np.arange(6.0)[None]
+    for call in (lambda: seasonal_naive(x, 3, 7), lambda: seasonal_naive(x, 0, 1), lambda: mean_value(x, 0)):
+        with pytest.raises(IsonumError, match="horizon >= 1 and a season within the context of 6 steps"):
+            call()
+    with pytest.raises(IsonumError, match="theta needs 8 steps at season=4, got 6"):
+        theta(x, 2, 4)
+    with pytest.raises(IsonumError, match="theta needs contexts without missing"):
+        theta(np.array([[1.0, np.nan, 2.0, 3.0]]), 2)
+    with pytest.raises(IsonumError, match="crps needs values and samples without missing"):
+        crps(np.full((1, 1), np.nan), np.zeros((1, 1, 2)))
+    with pytest.raises(IsonumError, match="mean absolute seasonal change of the training part"):
+        mase(np.ones((1, 5)), np.ones((1, 2)), np.ones((1, 2)), 1)
