@@ -80,7 +80,7 @@ MUTANTS = (
         "rows of zeros counted as directions",
         SCORES,
         (("n = m.n - m.zeros", "n = m.n"),),
-        ("test_scores", "test_rows_of_zeros_are_left_out_of_cosines_with_a_warning"),
+        ("test_scores_refusals", "test_rows_of_zeros_are_left_out_of_cosines_with_a_warning"),
     ),
     Mutant(
         "weights of C and C0 exchanged",

@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import silhouette_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from isonum_core import IsonumError
 from isonum_core.errors import WeakNumberWarning
-from isonum_core.geometry.neighbours import cluster_centred_cosine, mle_dimension, two_nn
+from isonum_core.geometry.neighbours import (
+    _squared_distances,
+    _starts,
+    cluster_centred_cosine,
+    mle_dimension,
+    two_nn,
+)
 
 
 def gaussian(rng, *shape):
@@ -152,6 +158,14 @@ def test_the_published_measure_equals_its_twin(rng, case):
     assert got.value == pytest.approx(value, rel=1e-9, abs=1e-12)
     assert got.silhouette == pytest.approx(silhouette, rel=1e-6)
     assert got.n == sum(got.sizes) == min(2000, x.shape[:-1].numel())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_starts_are_those_of_scikit_learn(rng, dtype):
+    """Taken from distances at hand, not measured again; a scikit-learn that draws otherwise shows here."""
+    y = clusters(rng, 5, 200, 6).to(dtype).numpy()
+    for k in (2, 7, 16):
+        assert _starts(_squared_distances(y), k) == kmeans_plusplus(y, k, random_state=42)[1].tolist()
 
 
 def test_it_reports_cluster_size_whatever_the_spectrum(rng):

@@ -116,14 +116,15 @@ def _best_clusters(y: np.ndarray) -> tuple[np.ndarray, float]:
             f"k-means with k = 2..{_MOST_CLUSTERS} needs more than {_MOST_CLUSTERS} rows, got n={len(y)}."
         )
     best, silhouette = np.zeros(len(y), dtype=int), 0.0
-    distances = _all_distances(y)
+    squared = _squared_distances(y)
+    distances = np.sqrt(squared)
     if not distances.any():
         raise IsonumError(f"clusters need samples that differ, got {len(y)} equal rows.")
     merged = []
     for k in range(2, _MOST_CLUSTERS + 1):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # reported below, with what it means
-            labels = KMeans(n_clusters=k, random_state=42).fit_predict(y)
+            labels = KMeans(n_clusters=k, init=y[_starts(squared, k)], n_init=1).fit_predict(y)
         if len(np.unique(labels)) < k:
             merged.append(k)
         score = _silhouette(distances, labels)
@@ -139,11 +140,29 @@ def _best_clusters(y: np.ndarray) -> tuple[np.ndarray, float]:
     return np.unique(best, return_inverse=True)[1], silhouette
 
 
-def _all_distances(y: np.ndarray) -> np.ndarray:
+def _squared_distances(y: np.ndarray) -> np.ndarray:
     lengths = (y * y).sum(1)
     squared = lengths[:, None] + lengths - 2 * (y @ y.T)
     np.fill_diagonal(squared, 0)
-    return np.sqrt(np.maximum(squared, 0))
+    return np.maximum(squared, 0)
+
+
+def _starts(squared: np.ndarray, k: int) -> list[int]:
+    """The rows that greedy k-means++ with random state 42 starts from: scikit-learn's draws, from distances at hand.
+
+    Each next row is the best of 2 + log k drawn with probability proportional to the squared distance to the starts.
+    """
+    random, n = np.random.RandomState(42), len(squared)
+    chosen = [int(random.choice(n, p=np.full(n, 1 / n)))]
+    nearest = squared[chosen[0]]
+    for _ in range(1, k):
+        reach = np.cumsum(nearest, dtype=np.float64)
+        drawn = np.searchsorted(reach, random.uniform(size=2 + int(np.log(k))) * float(nearest.sum(dtype=np.float64)))
+        trials = np.minimum(nearest, squared[np.minimum(drawn, n - 1)])
+        best = trials.sum(1, dtype=np.float64).argmin()
+        chosen.append(int(min(drawn[best], n - 1)))
+        nearest = trials[best]
+    return chosen
 
 
 def _silhouette(distances: np.ndarray, labels: np.ndarray) -> float:

@@ -3,8 +3,7 @@
 Isotropy is two numbers. The mean half asks whether the cloud is centred; the spectral half whether its variance is
 spread evenly. PR, IsoScore and IsoScore* need only tr C and ||C||_F, never an eigenvalue.
 
-No score warns about few samples: a plug-in value at small n is biased, but `Score.null` says by how much, and a number
-beside its null informs better than a warning. What is undefined raises; cosines warn when rows had no direction.
+No score warns of few samples: a number beside its null (`Score.null`) informs better. What is undefined raises.
 """
 
 from __future__ import annotations
@@ -76,8 +75,8 @@ def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | N
 def effective_rank(m: Moments) -> Float[Tensor, ""]:
     """Number of directions in use by entropy: exp of the entropy (nats) of the eigenvalue shares, from 1 to d.
 
-    exp(-sum p log p), p = l / sum l. Never below PR. Differentiable on the directions that carry variance. float32
-    products leave rounding shares near 1e-8 in empty directions, which entropy sees: give low-rank states in float64.
+    exp(-sum p log p), p = l / sum l. Never below PR. Entropy sees the rounding that float32 leaves in empty
+    directions: give low-rank states in float64. Differentiable on the directions that carry variance.
     Roy and Vetterli 2007, applied to eigenvalues of C (their definition takes singular values of the data).
     """
     shares = m.eigenvalues / m.trace
@@ -100,9 +99,8 @@ def explained_dimension(m: Moments, share: float = 0.8) -> int:
 def mean_cosine(m: Moments) -> Float[Tensor, ""]:
     """Mean cosine of two different samples, from -1/(n - 1) to 1; near 0 for a centred cloud whatever its spectrum.
 
-    (|sum x/|x||^2 - n) / (n (n - 1)): the n x n matrix of cosines is never formed. Not centred; rows of length zero
-    have no direction and are left out, with a warning. Needs 2 rows that have a direction. About |mean|^2 /
-    (|mean|^2 + tr C) when PR is large, so it sees the mean half.
+    (|sum x/|x||^2 - n) / (n (n - 1)): the n x n matrix of cosines is never formed. Not centred; about `mean_share`
+    when PR is large. Rows of length zero have no direction and are left out, with a warning.
     """
     n = _directions(m, least=2)
     return (m.unit_sum @ m.unit_sum - n) / (n * (n - 1))
