@@ -87,7 +87,7 @@ def effective_rank(m: Moments) -> Float[Tensor, ""]:
 def explained_dimension(m: Moments, share: float = 0.8) -> int:
     """d(share): the least number of principal directions that hold this share of the variance, from 1 to d.
 
-    A count, so a step function of the data: not differentiable, and unstable where shares tie.
+    A count, so not differentiable, and unstable where shares tie.
     """
     if not 0 < share <= 1:
         raise IsonumError(f"share must lie in (0, 1], got {share}. Use 0.8 for four fifths of the variance.")
@@ -116,9 +116,9 @@ def mean_cosine_gram(m: Moments) -> Float[Tensor, ""]:
 
 
 def cosine_shares(m: Moments) -> Float[Tensor, "d"]:
-    """Share of each dimension in `mean_cosine_gram`; they sum to 1. One large share means one rogue dimension.
+    """Share of each dimension in `mean_cosine_gram`, u_i^2 / |u|^2 with u = sum x/|x|; one large share is a rogue.
 
-    u_i^2 / |u|^2 with u = sum x/|x|. After Timkey and van Schijndel 2021, whose pairs are drawn instead of all taken.
+    They sum to 1. After Timkey and van Schijndel 2021, whose pairs are drawn instead of all taken.
     """
     _directions(m, least=1)
     total = m.unit_sum @ m.unit_sum
@@ -144,8 +144,8 @@ def outlier_dimensions(m: Moments, times: float = 5.0) -> Int[Tensor, "k"]:
     A statement about the coordinate axes: a rotation changes it, while every spectral score stays.
     """
     variances = m.variances.detach()
-    order = variances.argsort(descending=True)
-    return order[variances[order] > times * variances.mean()]
+    outliers = (variances > times * variances.mean()).nonzero().flatten()
+    return outliers[variances[outliers].argsort(descending=True)]
 
 
 def _from_participation_ratio(pr: Tensor, d: int) -> Tensor:
@@ -157,7 +157,6 @@ def _from_participation_ratio(pr: Tensor, d: int) -> Tensor:
 
 
 def _directions(m: Moments, least: int) -> int:
-    """How many rows have a direction."""
     n = m.n - m.zeros
     if n < least:
         raise IsonumError(
