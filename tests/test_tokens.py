@@ -73,7 +73,7 @@ def test_every_recorded_case_of_chronos(oracles):
 
 
 def _nearest_centre(series: list[float]) -> list[int]:
-    """Section 3.1 of the Chronos paper, letter by letter: the id is that of the nearest centre."""
+    """The definition, letter by letter and in float64: the id is that of the nearest centre."""
     seen = [abs(x) for x in series if not math.isnan(x)]
     scale = sum(seen) / len(seen) if seen and sum(seen) else 1.0
     centres = [-15 + 30 * i / 4092 for i in range(4093)]
@@ -115,6 +115,20 @@ def test_decoding_is_within_half_a_bin_unless_clipped(values, tokeniser):
     outside = ~inside & ~x.isnan()
     assert ((back / tokens.scale).abs()[outside] <= max(-tokeniser.low, tokeniser.high) * (1 + 1e-6)).all()
     assert tokens.clipped <= outside.sum()
+
+
+@pytest.mark.parametrize("name", ["sunspots", "co2", "elnino", "nile"])
+@pytest.mark.parametrize("offset", [0.0, 7.0, 300.0, 1e4, 1e6])
+def test_a_series_high_above_zero_has_few_words(name, offset):
+    values = packaged(name).values[-512:] + offset
+    tokeniser = MeanScale(eos=False)
+    tokens = tokeniser.encode(values)
+    used = len(set(tokens.ids[~tokens.special].tolist()))
+    extent = np.nanmax(values) - np.nanmin(values)
+    assert tokens.clipped == 0
+    assert used <= extent / (tokens.scale * tokeniser.width) + 2
+    if offset == 1e6:
+        assert used <= 2, "the proposition of the chapter: a constant takes the words away"
 
 
 @settings(max_examples=100, deadline=None)

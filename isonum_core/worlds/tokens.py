@@ -40,7 +40,7 @@ class MeanScale:
     A missing value (NaN) becomes `PAD` and is masked; `EOS` closes the series where `eos` is true.
 
     Arithmetic is float32, as in Chronos: in float64 a few values near a boundary would fall into the next bin.
-    Ansari et al. 2024, "Chronos: Learning the Language of Time Series", section 3.1.
+    Ansari et al. 2024, "Chronos: Learning the Language of Time Series", arXiv 2403.07815.
     """
 
     n_tokens: int = 4096
