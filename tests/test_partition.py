@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from isonum_core.errors import IsonumError
 from isonum_core.geometry import partition
 from isonum_core.geometry.partition import eigenvector_heuristic, partition_isotropy, partition_isotropy_centred
-from isonum_core.geometry.partition_expansions import first_order, second_order
+from isonum_core.geometry.partition_expansions import first_order, large_radius, second_order
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -187,6 +187,14 @@ def test_isotropic_rows_are_far_from_one_at_realistic_radii():
     # The counterexample of the book's chapter: N = 500 Gaussian rows of length about 1 in d = 16, centred.
     found = [partition_isotropy(head(0, n=500, d=16), r) for r in (0.3, 1.0, 3.0, 10.0, 30.0)]
     assert [f.value for f in found] == pytest.approx(ISOTROPIC, rel=1e-6)
+
+
+@pytest.mark.parametrize("d", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_hull_finds_no_deeper_valley(seed, d):
+    # The minimum lies within log N of r times the hull's inradius, which knows nothing of the search.
+    w = head(seed, n=100, d=d, mean=0.1 * (seed % 2))
+    assert -partition_isotropy(w, 100.0).log_value >= large_radius(w, 100.0).lower
 
 
 def test_log_i_survives_where_i_underflows():

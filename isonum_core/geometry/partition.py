@@ -73,6 +73,7 @@ def partition_isotropy(w: Float[Tensor, "N d"], radius: float = 1.0) -> Partitio
     Not a property of the predictor: W + 1 a^T predicts the same and scores anything (see `partition_isotropy_centred`).
     Not scale-free either: I falls with r |w|, for isotropic rows too. Use the radius of the hidden states.
     Both ends by monotone steps from many starts: the longest rows, + and - the eigenvectors of C, + and - the mean.
+    Where r |w| passes a hundred nats log Z has as many valleys as its hull has sides: the minimum may be missed.
     Deterministic, float64, O(N d) a step. Not differentiable. Raises IsonumError on a bad shape, integers, non-finite
     rows, a radius that is not positive, and on logits beyond 1e150.
 
