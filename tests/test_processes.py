@@ -79,6 +79,11 @@ def test_an_arma_path_obeys_its_recursion():
         assert np.allclose(x[:, t], twin, rtol=0, atol=1e-12)  # rounding of ten additions
 
 
+def test_a_memory_lost_in_noise_is_refused():
+    with pytest.raises(IsonumError, match="one sign were expected at lags 1 and 2, got ratio -3"):
+        estimate.decay(np.array([[3.0, 1.0, -1.0]]))
+
+
 def test_a_matrix_that_no_circulant_holds_is_refused(rng):
     with pytest.raises(IsonumError, match="circulant embedding needs eigenvalues >= 0"):
         stationary_gaussian(np.array([1.0, 0.9, -0.9, 0.9]), rng)

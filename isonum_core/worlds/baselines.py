@@ -101,7 +101,7 @@ def crps(actual: Target, samples: Float[np.ndarray, "n H S"]) -> Float[np.ndarra
     """Continuous ranked probability score of sample paths, in the unit of the series, per series and step.
 
     mean |X - y| - mean |X - X'| / 2 over the S samples: the integral of (F(x) - [x >= y])^2 for their empirical law F.
-    With one sample it is the absolute error; smaller is better. Gneiting and Raftery 2007, eq. 20 and 21.
+    With one sample it is the absolute error; smaller is better. Gneiting and Raftery 2007.
     """
     if not (np.isfinite(actual).all() and np.isfinite(samples).all()):
         raise IsonumError("crps needs values and samples without missing values, got some. Drop them first.")

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 from scipy.signal import lfilter
 
+from isonum_core.errors import IsonumError
+
 Batch = Float[np.ndarray, "n T"]
 
 
@@ -21,8 +23,16 @@ def correlation(x: Batch, lag: int = 1) -> float:
 
 
 def decay(x: Batch, span: int = 1) -> float:
-    """phi of an autocovariance phi^k from lags 1 and 1 + span, whatever white noise lies on top."""
-    return float((lagged(x, 1 + span) / lagged(x, 1)) ** (1 / span))
+    """phi of an autocovariance phi^k from lags 1 and 1 + span, whatever white noise lies on top.
+
+    A long span resolves slow decays. Raises IsonumError where noise hides the memory at either lag.
+    """
+    ratio = lagged(x, 1 + span) / lagged(x, 1)
+    if not ratio > 0:
+        raise IsonumError(
+            f"autocovariances of one sign were expected at lags 1 and {1 + span}, got ratio {ratio:.3g}. Draw more."
+        )
+    return ratio ** (1 / span)
 
 
 def gaussian_scale(x: Batch, lag: int) -> float:

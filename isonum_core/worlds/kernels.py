@@ -1,6 +1,6 @@
 """Gaussian processes as KernelSynth uses them: its bank of kernels, the ten of the paper, and random compositions.
 
-Formulas are written out, on a grid of shape (T,), with d = |x - y|. Ansari et al. 2024, "Chronos", section 4.2 and its
+Formulas are written out, on a grid of shape (T,), with d = |x - y|. Ansari et al. 2024, "Chronos", and its
 published generator (scripts/kernel-synth.py): series of 1024 steps on the grid linspace(0, 1, 1024).
 """
 

@@ -75,7 +75,7 @@ def garch(persistence: float, length: int, rng: np.random.Generator, n: int = 1)
     range=(0.0, 0.999),
     grid=(0.6, 0.8, 0.9, 0.98),
     moves="how long a calm or a storm lasts",
-    statistic=lambda x: estimate.decay(np.log(x**2) - LOG_CHI2, span=4),
+    statistic=lambda x: estimate.decay(np.log(x**2) - LOG_CHI2, span=2),
     naive=MEAN,
 )
 def stochastic_volatility(persistence: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
