@@ -49,7 +49,6 @@ class Dataset:
 def original(dataset: Dataset) -> bytes:
     """The bytes of the original file, checked: from the folder ISONUM_DATA (or its subfolder orig), else downloaded.
 
-
     A download goes through pooch, which keeps it in the user's cache and checks it each time.
     """
     folder = os.environ.get("ISONUM_DATA")
