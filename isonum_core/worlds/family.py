@@ -24,7 +24,8 @@ class Family:
     `statistic` of a batch estimates `target(knob)`, which is the knob itself unless said otherwise.
     `naive(knob)` names the naive forecast that no point forecast beats in squared error at that knob, or is None where
     a better one exists. At 'mean' the next value is expected at the mean of the series, whatever came last (its
-    variance may be told); at 'last value' the process is a martingale; at 'seasonal naive' the last season is the best forecast.
+    variance may be told); at 'last value' the process is a martingale; at 'seasonal naive' the last season
+    is the best forecast.
     `season(knob)` is the lag in steps that seasonal naive needs, 1 where there is none.
     """
 
