@@ -5,23 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-REPAIRS = {
-    # Roles that docutils 0.21 writes on bibliographies, where they contradict each other (axe: critical).
-    ' role="list"': "",
-    ' role="doc-biblioentry"': "",
-    ' role="doc-backlink"': "",
-    # Ids that sphinx-proof writes on every theorem and proof; an id may stand only once.
-    ' id="proof-content"': "",
-    ' id="proof"': "",
-    # What scrolls sideways can be reached by keyboard; the theme sees to that only where it is not folded away.
-    '<div class="highlight"><pre>': '<div class="highlight"><pre tabindex="0">',
-    '<div class="pst-scrollable-table-container">': '<div class="pst-scrollable-table-container" tabindex="0">',
-}
+# Roles that docutils 0.21 writes on bibliographies, where they contradict each other (axe: critical), and ids that
+# sphinx-proof writes on every theorem and proof, though an id may stand only once.
+SURPLUS = (' role="list"', ' role="doc-biblioentry"', ' role="doc-backlink"', ' id="proof-content"', ' id="proof"')
 
 
-def repair(app, pagename, templatename, context, doctree):
-    for written, wanted in REPAIRS.items() if "body" in context else ():
-        context["body"] = context["body"].replace(written, wanted)
+def drop_surplus(app, pagename, templatename, context, doctree):
+    for attribute in SURPLUS if "body" in context else ():
+        context["body"] = context["body"].replace(attribute, "")
 
 
 def offer_notebook(app, pagename, templatename, context, doctree):
@@ -35,5 +26,5 @@ def offer_notebook(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    app.connect("html-page-context", repair)
+    app.connect("html-page-context", drop_surplus)
     app.connect("html-page-context", offer_notebook, priority=100)  # before the theme collects its buttons

@@ -7,3 +7,6 @@ window.addEventListener("load", () => {
   for (const sign of ["wheel", "touchstart", "keydown"]) addEventListener(sign, () => { moved = true; }, { once: true });
   MathJax.startup.promise.then(() => { if (!moved) target.scrollIntoView(); });
 });
+
+// The theme makes what scrolls sideways reachable by keyboard when the window is resized; unfolding needs it too.
+document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
