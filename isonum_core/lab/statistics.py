@@ -256,7 +256,9 @@ def spearman(
 ) -> dict[str, Interval]:
     """ "between" and "within" families (the first factor), each with its crossed-bootstrap interval.
 
-    The two may differ in sign (Simpson). `how`: draws, level and method of `crossed_bootstrap`.
+    The two may differ in sign (Simpson). In 200 simulated tables of 30 families and 5 seeds (tests/test_statistics.py)
+    the 95 % intervals held the truth in 94.5 % between families and in all within: the latter is wider than it need be,
+    because inside a family the seeds' own noise dominates (see `crossed_bootstrap`). `how`: draws, level and method of `crossed_bootstrap`.
     """
     if missing := [name for name in (x, y) if table[name].isna().any()]:
         raise IsonumError(
