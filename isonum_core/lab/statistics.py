@@ -74,7 +74,8 @@ def crossed_bootstrap(
         f/F (1 - 1/F) + s/S (1 - 1/S) + e/(FS) (3 - 2/F - 2/S + 1/(FS))      where the truth is f/F + s/S + e/(FS).
 
     Five seeds therefore give intervals that are too short where the seeds' common effect dominates, and too long where
-    the rest does.
+    the rest does: simulated coverage at nominal 95 %, 30 families, 5 seeds, 200 tables each, standard deviations of
+    family, seed and rest (1, .2, 1): 97.5 %; (1, .5, .1): 88.5 %; (.1, 1, .1): 83.5 %.
 
     percentile: quantiles of the draws. bca: corrected for bias and skewness, with leave-one-level-out values of every
     factor as influences. IsonumError when the statistic is undefined on the table or on over 5 % of the draws, or has
@@ -254,11 +255,11 @@ def spearman_within(table: pd.DataFrame, x: str, y: str, family: str = "family")
 def spearman(
     table: pd.DataFrame, x: str, y: str, rng: np.random.Generator, factors: Sequence[str] = FACTORS, **how
 ) -> dict[str, Interval]:
-    """ "between" and "within" families (the first factor), each with its crossed-bootstrap interval.
+    """Both rank correlations, "between" and "within" families (the first factor), with crossed-bootstrap intervals.
 
-    The two may differ in sign (Simpson). In 200 simulated tables of 30 families and 5 seeds (tests/test_statistics.py)
-    the 95 % intervals held the truth in 94.5 % between families and in all within: the latter is wider than it need be,
-    because inside a family the seeds' own noise dominates (see `crossed_bootstrap`). `how`: draws, level and method of `crossed_bootstrap`.
+    The two may differ in sign (Simpson). In 200 tables of 30 families and 5 seeds, simulated as in the tests, the 95 %
+    intervals held the truth in 94.5 % between families and in all within: the latter is wider than it need be, because
+    inside a family the seeds' own noise dominates (see `crossed_bootstrap`). `how`: its draws, level and method.
     """
     if missing := [name for name in (x, y) if table[name].isna().any()]:
         raise IsonumError(
