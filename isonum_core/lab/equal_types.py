@@ -22,8 +22,8 @@ def equal_types(
 
     One row a site, with n = types. `iso_score` is the mean over draws of the plain score, biased low where n is not
     large; `null` what an isotropic cloud of that n and d has. `unbiased` pools the two unbiased traces over draws
-    before dividing. `_low` and `_high` are the 95 % percentile bootstrap over draws: they speak of the choice of types and
-    occurrences within this sample, not of other samples, and the draws share their occurrences.
+    before dividing. `_low` and `_high` are the 95 % percentile bootstrap over draws: they speak of the choice of types
+    and occurrences within this sample, not of other samples, and the draws share their occurrences.
     Raises IsonumError with fewer than 4 types (the estimator needs 4 samples) or 2 draws.
     """
     if types < 4 or draws < 2:
