@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
-from isonum_core.geometry.moments import accepted_rows
+from isonum_core.geometry.moments import accepted_rows, refuse_non_finite
 
 # The settings of the published cluster-centred cosine.
 _SAMPLE, _PER_KEY, _MOST_CLUSTERS, _THRESHOLD = 2000, 1000, 16, 0.1
@@ -194,7 +194,9 @@ def _published_cosine(y: np.ndarray, keys: np.ndarray, rng: np.random.Generator 
 
 
 def _array(x: Tensor) -> np.ndarray:
-    return accepted_rows(x)[0].detach().cpu().numpy()
+    x = accepted_rows(x)[0]
+    refuse_non_finite(x)
+    return x.detach().cpu().numpy()
 
 
 def _distances(x: Tensor, k: int) -> np.ndarray:
