@@ -1,0 +1,126 @@
+"""Forecasts as numbers: at once from direct models, as sample paths from token models; and the losses they train by."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from isonum_core.errors import IsonumError
+from isonum_core.worlds.tokens import EOS, PAD, MeanScale
+
+FLAT = 1e-6  # of the largest value: below it float32 cannot tell a context from a constant
+
+
+def direct_forecast(model: nn.Module, context: Float[Tensor, "n C"]) -> Float[Tensor, "n H"]:
+    """What a direct model (PatchTST, PatchTSMixer, TimesFM) says comes next, in the units of the series.
+
+    forecast = last + s model((context - last) / s),   s = sd of the context, or 1 where the context is constant.
+    A shift or a positive rescaling of the context does the same to the forecast. Differentiable.
+    """
+    last, scale = _anchor(context)
+    return last + scale * _direct(model, (context - last) / scale)
+
+
+def direct_loss(model: nn.Module, context: Float[Tensor, "n C"], target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
+    """Mean squared error of `direct_forecast` in units of the context's variance; differences beyond 30 sd are cut.
+
+    The cut keeps one wild point of a heavy tail from deciding a step; forecasts are judged without it.
+    """
+    last, scale = _anchor(context)
+    wanted = ((target - last) / scale).clamp(-30, 30)
+    return F.mse_loss(_direct(model, (context - last) / scale), wanted)
+
+
+def _anchor(context: Tensor) -> tuple[Tensor, Tensor]:
+    last = context[:, -1:]
+    spread = context.std(dim=1, correction=0, keepdim=True)
+    flat = spread <= FLAT * context.abs().amax(dim=1, keepdim=True)
+    return last, torch.where(flat, 1.0, spread)
+
+
+def _direct(model: nn.Module, x: Tensor) -> Tensor:
+    """The model's numbers for numbers, whatever its class calls them."""
+    kind = type(model).__name__
+    if kind.startswith("TimesFm"):
+        return model(past_values=x).mean_predictions
+    if kind.startswith("PatchTS"):
+        return model(past_values=x[..., None]).prediction_outputs[..., 0]
+    raise IsonumError(f"A PatchTST, PatchTSMixer or TimesFM model was expected, got {kind}. Sample its paths instead.")
+
+
+def token_loss(model: nn.Module, context: Int[Tensor, "n C"], target: Int[Tensor, "n H"]) -> Float[Tensor, ""]:
+    """Mean cross-entropy in nats per token: of every next token in a decoder, of the target alone in T5.
+
+    Padding (a missing value) is never a target.
+    """
+    if model.config.is_encoder_decoder:
+        labels = target.masked_fill(target == PAD, -100)
+        return model(input_ids=context, attention_mask=(context != PAD).long(), labels=labels).loss
+    ids = torch.cat([context, target], dim=1)
+    logits = model(input_ids=ids[:, :-1]).logits
+    return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD)
+
+
+def token_windows(
+    context: Float[Tensor, "n C"], target: Float[Tensor, "n H"], tokeniser: MeanScale
+) -> tuple[Int[Tensor, "n C"], Int[Tensor, "n H"]]:
+    """Ids of contexts, and of what follows them on the scale of its context: what `token_loss` trains on.
+
+    End of series is left out, also where the tokeniser would add it: windows do not end.
+    """
+    coded = [tokeniser.encode(x) for x in context]
+    after = [tokeniser.encode(y, code.scale) for y, code in zip(target, coded, strict=True)]
+    return _ids(coded), _ids(after)
+
+
+@torch.no_grad()
+def sample_paths(
+    model: nn.Module,
+    tokeniser: MeanScale,
+    context: Float[Tensor, "n C"],
+    horizon: int,
+    paths: int,
+    generator: torch.Generator,
+    temperature: float = 1.0,
+) -> Float[Tensor, "n H S"]:
+    """Futures drawn token by token from a token model and turned back to numbers, in the units of the series.
+
+    Only the ids of bins are drawn, never padding or end of series: their probability is shared out among the bins.
+    n series times S paths run side by side. The generator lives on the model's device. The model's mode is left as it
+    is: call `.eval()` first where it has dropout.
+    """
+    if horizon < 1 or paths < 1 or not temperature > 0:
+        raise IsonumError(
+            "sample_paths needs horizon >= 1, paths >= 1 and temperature > 0, got "
+            f"horizon={horizon}, paths={paths}, temperature={temperature}. Correct the one that is off."
+        )
+    coded = [tokeniser.encode(x) for x in context]
+    device = next(model.parameters()).device
+    read = _ids(coded).to(device).repeat_interleave(paths, dim=0)
+    first = tokeniser.n_special + 1
+    if model.config.is_encoder_decoder:
+        mask = (read != PAD).long()
+        fixed = {"encoder_outputs": model.get_encoder()(input_ids=read, attention_mask=mask), "attention_mask": mask}
+        name, fed = "decoder_input_ids", torch.full((len(read), 1), model.config.decoder_start_token_id, device=device)
+    else:
+        fixed, name, fed = {}, "input_ids", read
+    drawn, cache = [], None
+    for _ in range(horizon):
+        out = model(**fixed, **{name: fed}, past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        weights = (out.logits[:, -1, first:].float() / temperature).softmax(-1)
+        fed = first + torch.multinomial(weights, 1, generator=generator)
+        drawn.append(fed)
+    ids = torch.cat(drawn, dim=1).view(len(coded), paths, horizon).cpu()
+    decoded = [
+        tokeniser.decode(series.flatten(), code.scale).view(paths, horizon)
+        for series, code in zip(ids, coded, strict=True)
+    ]
+    return torch.stack(decoded).mT
+
+
+def _ids(coded: list) -> Int[Tensor, "n T"]:
+    """Ids side by side, without the end of series. Series of different lengths are refused by torch.stack."""
+    return torch.stack([code.ids[:-1] if code.ids[-1] == EOS else code.ids for code in coded])

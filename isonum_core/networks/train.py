@@ -1,0 +1,209 @@
+"""One training loop: the same seed gives the same weights, also when the run was killed and went on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import torch
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from isonum_core.errors import IsonumError
+
+Loss = Callable[[nn.Module, int], Tensor]
+OPTIMISERS = ("adamw", "sgd", "coupled_adam")
+LOOK = 100  # steps between two looks at the loss: each makes a GPU wait
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How to train. The rate rises linearly over `warmup` steps, then falls along a cosine to `final` times `rate`.
+
+    coupled_adam is AdamW whose token embeddings, input and output, share one second moment over the vocabulary.
+    `clip` bounds the norm of the gradient. precision "bfloat16" is mixed: weights and optimiser stay in float32.
+    `seed` is that of dropout; the batches are the business of the loss.
+    """
+
+    steps: int
+    rate: float
+    optimiser: str = "adamw"
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    warmup: int = 0
+    final: float = 1.0
+    clip: float | None = None
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS or self.precision not in ("float32", "bfloat16"):
+            raise IsonumError(
+                f"Training knows the optimisers {', '.join(OPTIMISERS)} and the precisions float32 and bfloat16, got "
+                f"{self.optimiser!r} and {self.precision!r}. Choose among them."
+            )
+        if self.steps < 1 or not self.rate > 0 or self.warmup < 0:
+            raise IsonumError(
+                "Training needs steps >= 1, rate > 0 and warmup >= 0, got "
+                f"steps={self.steps}, rate={self.rate}, warmup={self.warmup}. Correct the one that is off."
+            )
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        share = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.rate * (self.final + (1 - self.final) * (1 + math.cos(math.pi * share)) / 2)
+
+
+def train(
+    model: nn.Module, loss: Loss, training: Training, checkpoint: Path | str | None = None, every: int = 0
+) -> Float[Tensor, "steps"]:
+    """Train the model in place, on the device where it is, and return the loss of every step.
+
+    loss(model, step) is the loss of the batch of that step: a function of the step, so that a resumed run sees the
+    batches that it would have seen. With `checkpoint`, a safetensors file, the run goes on from what is there, and
+    saves weights and optimiser every `every` steps and at the end.
+
+    Raises IsonumError when the loss is no longer finite (looked at every 100 steps), and when the checkpoint belongs to
+    another model or another Training.
+    """
+    device = next(model.parameters()).device
+    optimiser = make_optimiser(model, training)
+    losses: list[Tensor] = []
+    if checkpoint is not None and Path(checkpoint).exists():
+        losses = list(load_checkpoint(Path(checkpoint), model, optimiser, training))
+    mixed = torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
+    model.train()
+    # Dropout draws from the device's global generator: it is lent for the run, seeded anew at each step, given back.
+    generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for step in range(len(losses), training.steps):
+            # Hashed, as the CPU's generator reads 32 bits alone.
+            generator.manual_seed(int(np.random.SeedSequence([training.seed, step]).generate_state(1)[0]))
+            for group in optimiser.param_groups:
+                group["lr"] = training.rate_at(step)
+            with mixed:
+                value = loss(model, step)
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            if training.clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+            optimiser.step()
+            losses.append(value.detach())
+            done = step + 1
+            if done % LOOK == 0 or done == training.steps:
+                _check(losses[-LOOK:], done)
+            if checkpoint is not None and (done == training.steps or (every and done % every == 0)):
+                save_checkpoint(Path(checkpoint), model, optimiser, training, losses)
+    return torch.stack(losses).float().cpu()
+
+
+def make_optimiser(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """The optimiser that `train` uses. Every parameter is decayed alike."""
+    parameters = list(model.parameters())
+    if training.optimiser == "sgd":
+        how = dict(momentum=training.momentum, weight_decay=training.weight_decay)
+        return torch.optim.SGD(parameters, lr=training.rate, **how)
+    if training.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, lr=training.rate, weight_decay=training.weight_decay, fused=True)
+    try:
+        tables = [model.get_input_embeddings(), model.get_output_embeddings()]
+    except (AttributeError, NotImplementedError):
+        tables = [None]
+    if None in tables:
+        raise IsonumError(f"coupled_adam needs token embeddings, got {type(model).__name__} without. Use adamw.")
+    coupled = {id(table.weight) for table in tables}
+    groups = [
+        {"params": [p for p in parameters if (id(p) in coupled) == side], "coupled": side} for side in (False, True)
+    ]
+    return CoupledAdam(groups, lr=training.rate, weight_decay=training.weight_decay)
+
+
+class CoupledAdam(torch.optim.Optimizer):
+    """AdamW in which all rows of a table share one second moment: the mean over its rows.
+
+    m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  p <- p (1 - r w) - r m_hat / (sqrt(mean over rows of v_hat) + e)
+
+    with m_hat = m / (1 - b1^t), v_hat = v / (1 - b2^t). Groups with coupled=False are plain AdamW.
+    Stollenwerk and Stollenwerk 2025, "Better Embeddings with Coupled Adam".
+    """
+
+    def __init__(self, params, lr: float, weight_decay: float = 0.0, betas=(0.9, 0.999), eps: float = 1e-8):
+        super().__init__(params, dict(lr=lr, weight_decay=weight_decay, betas=betas, eps=eps, coupled=False))
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        """One step along the gradients that are there; parameters without a gradient stand still."""
+        for group in self.param_groups:
+            b1, b2 = group["betas"]
+            for p in (p for p in group["params"] if p.grad is not None):
+                state = self.state[p]
+                if not state:
+                    state.update(step=torch.tensor(0.0), m=torch.zeros_like(p), v=torch.zeros_like(p))
+                state["step"] += 1
+                t = float(state["step"])
+                state["m"].lerp_(p.grad, 1 - b1)
+                state["v"].mul_(b2).addcmul_(p.grad, p.grad, value=1 - b2)
+                v = state["v"].mean(0, keepdim=True) if group["coupled"] else state["v"]
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(group["lr"] / (1 - b1**t) * state["m"] / ((v / (1 - b2**t)).sqrt() + group["eps"]))
+
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, training: Training, losses: list[Tensor]
+) -> None:
+    """Weights, buffers, optimiser state and losses in one safetensors file; a kill leaves the old file or the new."""
+    tensors = {"losses": torch.stack(losses)}
+    for name, weight in _weights(model).items():
+        tensors[f"model/{name}"] = weight
+        tensors |= {f"optimiser/{name}/{key}": x for key, x in optimiser.state.get(weight, {}).items() if x is not None}
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, metadata={"training": json.dumps(dataclasses.asdict(training))})
+    os.replace(part, path)
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, training: Training
+) -> Float[Tensor, "steps"]:
+    """Put what `save_checkpoint` wrote into model and optimiser; returns the losses of the steps already done."""
+    with safetensors.safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        before = json.loads(file.metadata()["training"])
+    now = dataclasses.asdict(training)
+    if before != now:
+        changed = ", ".join(f"{k} {before.get(k)} -> {now[k]}" for k in now if before.get(k) != now[k])
+        raise IsonumError(f"{path.name} was written by another Training ({changed}). Use that one, or another file.")
+    weights = _weights(model)
+    shapes = {name.removeprefix("model/"): x.shape for name, x in tensors.items() if name.startswith("model/")}
+    if shapes != {name: weight.shape for name, weight in weights.items()}:
+        raise IsonumError(f"{path.name} does not fit {type(model).__name__}: other weights or shapes. Use its model.")
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(tensors[f"model/{name}"])
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser/"):
+            _, owner, key = name.split("/")
+            weight = weights[owner]
+            optimiser.state[weight][key] = tensor.to(weight.device)
+    return tensors["losses"].to(next(model.parameters()).device)
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters, each once however many names it has, and buffers."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def _check(losses: list[Tensor], done: int) -> None:
+    finite = torch.stack(losses).isfinite()
+    if not finite.all():
+        step = done - len(losses) + int((~finite).nonzero()[0])
+        raise IsonumError(f"The loss is not finite from step {step} on. Lower the rate, clip, or look at the data.")
