@@ -24,7 +24,7 @@ MUTANTS = (
     Mutant(
         "rows for columns",
         MOMENTS,
-        (("dict(dense=_Gram.apply(y.T).double())", "dict(dense=_Gram.apply(y).double())"),),
+        (("dict(dense=gram(y.T).double())", "dict(dense=gram(y).double())"),),
         FIELDS,
         dict(n=30, d=30),  # square, so that no shape gives it away
     ),
@@ -38,7 +38,7 @@ MUTANTS = (
     Mutant(
         "no centring",
         MOMENTS,
-        (("shift = x.detach().mean(0)", "shift = 0 * x.detach().mean(0)"), ("    y = y - rest\n", "")),
+        (("    y, rest = centred(x, shift)\n", "    y, rest = x, x.mean(0) - shift\n"),),
         FIELDS,
         dict(n=200, d=9),
     ),

@@ -77,7 +77,7 @@ def test_single_rows_merge_to_one_pass(rng):
 
 
 def test_chunks_are_merged(rng, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 64)
+    monkeypatch.setattr(module, "CHUNK", {1: 64, 2: 64})
     x = cloud(rng, 64 * 3 + 5, 7)
     assert_moments(Moments.of(x), slow(x))
 

@@ -1,4 +1,4 @@
-"""Clouds whose two halves are known: each departs from isotropy in one way, so that a measure can be asked what it sees."""
+"""Clouds whose two halves are known: each departs from isotropy in one way, to ask a measure what it sees."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
+from isonum_core.geometry.products import centred, gram, quadratic, squared_lengths
 
 # Rows per float32 product. Products are float32 (fast), sums over chunks are float64 (accurate): with 8192 rows the
 # rounding of one product stays below 1e-6 of the second moment. Without the product, rows are read twice, and 1024 of
@@ -26,52 +26,6 @@ CHUNK = {1: 1024, 2: 8192}
 # fourth powers of float64 values outside the wider one do, and no score depends on units: the caller should rescale.
 SAFE_SCALE = (1e-15, 1e15)
 WIDEST_SCALE = (1e-70, 1e70)
-
-
-class _Gram(torch.autograd.Function):
-    """A A^T, with the one-product backward (G + G^T) A; autograd's own rule spends two products on it."""
-
-    @staticmethod
-    def forward(ctx, a):
-        ctx.save_for_backward(a)
-        with torch.autocast(a.device.type, enabled=False):  # inside mixed-precision training too
-            return _symmetric(a)
-
-    @staticmethod
-    def backward(ctx, g):
-        (a,) = ctx.saved_tensors
-        return (g + g.T) @ a
-
-
-def _symmetric(a: Tensor, strips: int = 4) -> Tensor:
-    """A A^T by strips of rows on and below the diagonal: 5/8 of the work of the full product with 4 strips."""
-    k = a.shape[0]
-    if k < 64 * strips or a.device.type != "cpu":  # small products, and GPUs, are faster whole
-        return a @ a.T
-    out = a.new_empty(k, k)
-    edges = [k * i // strips for i in range(strips + 1)]
-    for low, high in zip(edges, edges[1:], strict=False):
-        torch.mm(a[low:high], a[:high].T, out=out[low:high, :high])
-        out[:low, low:high] = out[low:high, :low].T
-    return out
-
-
-class _Quadratic(torch.autograd.Function):
-    """sum of row B row^T over the rows of A, for symmetric B: one product for the value and its slope in A."""
-
-    @staticmethod
-    def forward(ctx, a, b):
-        with torch.autocast(a.device.type, enabled=False):
-            product = a @ b.to(a.dtype)
-        ctx.save_for_backward(a, product)
-        return (product * a).sum(1).double().sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, g):
-        a, product = ctx.saved_tensors
-        slope_b = g * (a.T @ a).double() if ctx.needs_input_grad[1] else None
-        return (2 * g).to(a.dtype) * product, slope_b
 
 
 @dataclass(frozen=True)
@@ -104,7 +58,9 @@ class Moments:
         """
         x, dropped = accepted_rows(x, mask)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 products would cost four digits
-            parts = (_one_chunk(chunk, order) for chunk in x.split(CHUNK[order]))
+            # A split of one part would still copy the whole slope in the backward pass.
+            chunks = [x] if len(x) <= CHUNK[order] else x.split(CHUNK[order])
+            parts = (_one_chunk(chunk, order) for chunk in chunks)
             return replace(reduce(Moments.merge, parts), dropped=dropped)
 
     @property
@@ -152,13 +108,13 @@ class Moments:
     def gram(self) -> Float[Tensor, "k k"]:
         """The smaller of scatter (d, d) and rows rows^T (r, r): they share every non-zero eigenvalue."""
         self._need_second("this score")
-        return self.dense if self.rows is None else _Gram.apply(self.rows).double()
+        return self.dense if self.rows is None else gram(self.rows).double()
 
     @cached_property
     def covariance(self) -> Float[Tensor, "d d"]:
         """Unbiased covariance, ddof = 1."""
         self._need_second("the covariance")
-        scatter = self.dense if self.rows is None else _Gram.apply(self.rows.T).double()
+        scatter = self.dense if self.rows is None else gram(self.rows.T).double()
         return scatter / (self.n - 1)
 
     @cached_property
@@ -189,7 +145,7 @@ class Moments:
         self._need_second("this product")
         if self.rows is None:
             return (self.dense * other).sum() / (self.n - 1)
-        return _Quadratic.apply(self.rows, other) / (self.n - 1)
+        return quadratic(self.rows, other) / (self.n - 1)
 
     @cached_property
     def eigenvalues(self) -> Float[Tensor, "d"]:
@@ -278,13 +234,11 @@ def _one_chunk(x: Tensor, order: int) -> Moments:
         return Moments(**first, mean=total / n)
     # Subtracting a fixed point first keeps float32 products accurate however far the cloud is from zero.
     shift = (total.detach() / n).to(x.dtype)
-    y = x - shift
-    rest = y.mean(0)
+    y, rest = centred(x, shift)
     first |= dict(mean=shift.double() + rest.double())
-    y.sub_(rest)  # in place is safe: nothing before this line keeps y for the backward pass
-    q = (y * y).sum(1)
+    q = squared_lengths(y)
     radial = dict(squares=q.double().sum(), cubes=(q @ y).double(), fourths=(q.double() ** 2).sum())
-    second = dict(rows=y) if n < d else dict(dense=_Gram.apply(y.T).double())
+    second = dict(rows=y) if n < d else dict(dense=gram(y.T).double())
     return Moments(**first, **radial, **second)
 
 
@@ -295,5 +249,5 @@ def _joined(a: Moments, b: Moments, between: Tensor) -> dict[str, Tensor]:
         return dict(rows=torch.cat([a.rows.to(dtype), b.rows.to(dtype), between.to(dtype)[None]]))
     dense = torch.outer(between, between)
     for part in (a, b):
-        dense = dense + (part.dense if part.rows is None else _Gram.apply(part.rows.T).double())
+        dense = dense + (part.dense if part.rows is None else gram(part.rows.T).double())
     return dict(dense=dense)
