@@ -5,7 +5,7 @@ window.addEventListener("load", () => {
   if (!target || !window.MathJax || !MathJax.startup) return;
   let moved = false;
   for (const sign of ["wheel", "touchstart", "keydown"]) addEventListener(sign, () => { moved = true; }, { once: true });
-  MathJax.startup.promise.then(() => { if (!moved) target.scrollIntoView(); });
+  MathJax.startup.promise.then(() => { if (!moved) target.scrollIntoView({ behavior: "instant" }); });
 });
 
 // The theme makes what scrolls sideways reachable by keyboard when the window is resized; unfolding needs it too.
