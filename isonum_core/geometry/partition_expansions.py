@@ -24,6 +24,8 @@ HULL_DIMENSIONS = 8
 STRAIGHT = 100.0
 # Rows whose distances to all others are held at once.
 CHUNK = 1024
+# Coefficients of phi(y) = sum_k y^k / (k + 2)!, highest first: for |y| <= 1 the first term left out is below 1e-19.
+_PHI_SERIES = [1 / torch.arange(1.0, k + 3, dtype=torch.float64).prod().item() for k in range(18)][::-1]
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,18 @@ class Bracket:
     upper: float
 
 
-def phi(y: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
-    """phi(y) = (e^y - 1 - y) / y^2, increasing, phi(0) = 1/2: how far a log-partition bends beyond its parabola.
+def phi(y: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """(exp y - 1 - y) / y^2, with phi(0) = 1/2: how far a cumulant function bends beyond its parabola.
 
-    Infinite where e^y overflows (y > 709). Accurate to rounding near zero, where the formula itself cancels.
+    phi(y) = integral over (0, 1) of (1 - u) exp(u y), so positive and increasing; 1 / phi(-y) <= 2 + y for y >= 0.
+    Infinite where exp y overflows (y > 709). Accurate to rounding near zero, where the formula itself cancels.
     """
-    small = y.abs() < 1e-2
-    safe = torch.where(small, 1.0, y)
-    series = 1 / 2 + y / 6 + y**2 / 24 + y**3 / 120 + y**4 / 720 + y**5 / 5040 + y**6 / 40320
-    return torch.where(small, series, (torch.expm1(safe) - safe) / safe**2)
+    small = y.abs() <= 1
+    near = torch.zeros_like(y)
+    for c in _PHI_SERIES:  # the quotient loses every digit near 0, the series none
+        near = near * torch.where(small, y, 0) + c
+    far = torch.where(small, 1, y)
+    return torch.where(small, near, (far.expm1() - far) / far**2)
 
 
 def diameter(w: Float[Tensor, "N d"]) -> float:

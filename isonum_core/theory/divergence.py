@@ -13,22 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-
-# Coefficients of phi(y) = sum_k y^k / (k + 2)!, highest first: for |y| <= 1 the first term left out is below 1e-19.
-_PHI_SERIES = [1 / torch.arange(1.0, k + 3, dtype=torch.float64).prod().item() for k in range(18)][::-1]
-
-
-def phi(y: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-    """(exp y - 1 - y) / y^2, with phi(0) = 1/2: how much faster than its quadratic the cumulant function can grow.
-
-    phi(y) = integral over (0, 1) of (1 - u) exp(u y), so positive and increasing. 1 / phi(-y) <= 2 + y for y >= 0.
-    """
-    small = y.abs() <= 1
-    near = torch.zeros_like(y)
-    for c in _PHI_SERIES:  # the quotient loses every digit near 0, the series none
-        near = near * torch.where(small, y, 0) + c
-    far = torch.where(small, 1, y)
-    return torch.where(small, near, (far.expm1() - far) / far**2)
+from isonum_core.geometry.partition_expansions import phi
 
 
 def chi(y: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
