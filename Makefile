@@ -5,6 +5,10 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 # The stamp carries a checksum of what is installed, so a changed pin installs again and nothing else does.
 STAMP := .venv/installed-$(firstword $(shell cat requirements*.txt pyproject.toml | cksum))
+# One thread: the matrices are small, two threads are slower, and sums come out the same whatever the number of cores.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
 CHAPTERS := $(basename $(notdir $(wildcard book/*.md)))
 
 .PHONY: test book serve clean $(CHAPTERS:%=run-%)
