@@ -1,11 +1,10 @@
 # `make test` and `make book` are all there is to know: each sets up .venv from nothing and does its job.
 PYTHON ?= python3
 BIN := .venv/bin
-# The matrices here are small: a second thread mostly waits, and waiting beside another process costs five times the time.
-export OMP_NUM_THREADS ?= 1
 # The stamp carries a checksum of what is installed, so a changed pin installs again and nothing else does.
 STAMP := .venv/installed-$(firstword $(shell cat requirements*.txt pyproject.toml | cksum))
-# One thread: the matrices are small, two threads are slower, and sums come out the same whatever the number of cores.
+# One thread: the matrices are small, two threads are slower (beside another process five times), and sums come out the
+# same whatever the number of cores.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
