@@ -14,11 +14,12 @@ import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
+from docutils import nodes
 from isobook.cache import fingerprint
 from isobook.cite import bibtex, citation, first_sentence, tex_title
 from isobook.crate import crate
 from isobook.render import MIME as RENDERED_MIME
-from isobook.strict import idle_cells
+from isobook.strict import ran
 from nbformat import v4
 from pybtex.database import parse_string
 
@@ -85,11 +86,13 @@ def test_the_fingerprint_of_this_book_sees_the_core():
     assert all(list(ROOT.glob(pattern)) for pattern in (*EXECUTED[:2], *RENDERED))
 
 
-def test_cells_that_did_not_run_are_found():
-    ran, idle, empty, excused = (v4.new_code_cell(source) for source in ("1", "2", " ", "3"))
-    ran.execution_count = 1
-    excused.metadata["tags"] = ["skip-execution"]
-    assert idle_cells(v4.new_notebook(cells=[ran, idle, empty, excused])) == [idle]
+@pytest.mark.parametrize(
+    "count, source, tags, verdict",
+    [(1, "1", [], True), (None, "1", [], False), (None, " ", [], True), (None, "1", ["skip-execution"], True)],
+)
+def test_a_cell_has_run_or_has_a_reason_not_to(count, source, tags, verdict):
+    cell = nodes.container("", nodes.literal_block(source, source), exec_count=count, cell_metadata={"tags": tags})
+    assert ran(cell) is verdict
 
 
 def figure(**change):
@@ -180,6 +183,11 @@ def test_the_crate_describes_files_that_exist_and_nothing_dangles(site):
         if entity["@type"] == "File":
             assert (site / id).is_file()
     assert document == crate(citation(ROOT), json.loads((site / "figures" / "index.json").read_text()))
+
+
+def test_the_executed_notebook_can_be_taken_along(site):
+    notebook = nbformat.read(site / "_sources" / "book" / "chapter.ipynb", as_version=4)
+    assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1]
 
 
 def test_mathjax_comes_from_the_site(site):

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import nbformat
 import pytest
 
 SITE = Path(__file__).resolve().parents[1] / "_build" / "html"
@@ -87,6 +88,13 @@ def test_the_catalogue_and_the_pages_agree():
     assert sorted(f"fig/{id}.html" for id in listed) == PERMALINKS
     drawn = [id for page in PAGES for id in re.findall(r'<figure[^>]* id="(fig-[^"]*)"', (SITE / page).read_text())]
     assert sorted(drawn) == sorted(listed)
+
+
+def test_every_notebook_to_take_along_has_run():
+    notebooks = [nbformat.read(path, as_version=4) for path in (SITE / "_sources").rglob("*.ipynb")]
+    assert notebooks
+    for notebook in notebooks:
+        assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
 
 
 def test_no_page_names_a_folder_of_the_machine_that_built_it():

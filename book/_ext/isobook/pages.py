@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
+
+import nbformat
+from jupyter_cache import get_cache
 
 # Roles that docutils 0.21 writes on bibliographies, where they contradict each other (axe: critical), and ids that
 # sphinx-proof writes on every theorem and proof, though an id may stand only once.
@@ -17,12 +19,17 @@ def drop_surplus(app, pagename, templatename, context, doctree):
 
 def offer_notebook(app, pagename, templatename, context, doctree):
     """Give the download menu the executed notebook; the theme offers it only beside a launch service."""
-    executed = Path(app.outdir).parent / "jupyter_execute" / f"{pagename}.ipynb"
-    if executed.exists() and pagename in app.env.found_docs:
-        target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(executed, target)
-        context["ipynb_source"] = f"{pagename}.ipynb"
+    written = Path(app.outdir).parent / "jupyter_execute" / f"{pagename}.ipynb"
+    if pagename not in app.env.found_docs or not written.exists():
+        return
+    notebook = nbformat.read(written, as_version=4)
+    if app.config.nb_execution_mode == "cache":
+        # myst_nb writes the notebook without its outputs whenever they came from the cache.
+        _, notebook = get_cache(app.config.nb_execution_cache_path).merge_match_into_notebook(notebook)
+    target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, target)
+    context["ipynb_source"] = f"{pagename}.ipynb"
 
 
 def setup(app):

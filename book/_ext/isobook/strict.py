@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import nbformat
 from docutils import nodes
 from sphinx.errors import ExtensionError
 
 from isobook.render import MIME
 
-# Tags under which myst_nb leaves a cell alone, or a failure is the point.
-EXCUSED = {"skip-execution", "raises-exception"}
+# Tags under which a cell is left alone.
+EXCUSED = {"skip-execution"}
 
 
 def no_naked_images(app, doctree):
@@ -26,28 +23,19 @@ def no_naked_images(app, doctree):
             raise ExtensionError(f"{app.env.docname}: a {drawn[0]} output is not citable: pass the figure to citable()")
 
 
-def all_cells_ran(app, error):
-    """A strict build has passed while empty elsewhere: so look at the executed notebooks themselves."""
-    if error:
-        return
-    executed = Path(app.outdir).parent / "jupyter_execute"
-    for path in (executed / f"{page}.ipynb" for page in sorted(app.env.found_docs)):
-        for cell in idle_cells(nbformat.read(path, as_version=4)) if path.exists() else ():
-            raise ExtensionError(f"{path.name}: a code cell did not run: {cell.source[:60]!r}")
+def all_cells_ran(app, doctree):
+    """A strict build has passed while empty elsewhere: so every code cell of the page must carry its count."""
+    for cell in doctree.findall(nodes.container):
+        if cell.get("nb_element") == "cell_code" and not ran(cell):
+            raise ExtensionError(f"{app.env.docname}: a code cell did not run: {cell.astext().strip()[:60]!r}")
 
 
-def idle_cells(notebook) -> list:
-    """Code cells with content that carry no execution count."""
-    return [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        and cell.source.strip()
-        and cell.execution_count is None
-        and not EXCUSED & set(cell.metadata.get("tags", []))
-    ]
+def ran(cell: nodes.container) -> bool:
+    """Whether a code cell was executed, or has a reason not to be: no content, or a tag."""
+    excused = EXCUSED & set(cell["cell_metadata"].get("tags", []))
+    return bool(cell["exec_count"] or excused or not cell.astext().strip())
 
 
 def setup(app):
     app.connect("doctree-read", no_naked_images)
-    app.connect("build-finished", all_cells_ran)
+    app.connect("doctree-read", all_cells_ran)
