@@ -235,6 +235,7 @@ def accept_rows(w: object) -> Tensor:
 
 
 def accept_radius(radius: float) -> float:
+    """The radius as a float, or an IsonumError: it must be finite and positive."""
     if not (math.isfinite(radius) and radius > 0):
         raise IsonumError(f"radius must be a positive number, got {radius}. Use the typical length of a hidden state.")
     return float(radius)

@@ -97,6 +97,7 @@ class TableFile:
 
 
 def table_path(study: Study, profile: str, folder: Path) -> Path:
+    """Where the table of one study and profile lies: <folder>/<study>.<profile>.csv."""
     return Path(folder) / f"{study.name}.{profile}.csv"
 
 
