@@ -2,5 +2,18 @@
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
 from isonum_core.geometry.moments import Moments
+from isonum_core.geometry.null import iso_score_null, iso_score_unbiased
+from isonum_core.geometry.scores import SCORES, iso_score, iso_score_star, mean_cosine, participation_ratio
 
-__all__ = ["IsonumError", "Moments", "WeakNumberWarning"]
+__all__ = [
+    "IsonumError",
+    "Moments",
+    "SCORES",
+    "WeakNumberWarning",
+    "iso_score",
+    "iso_score_null",
+    "iso_score_star",
+    "iso_score_unbiased",
+    "mean_cosine",
+    "participation_ratio",
+]
