@@ -214,7 +214,10 @@ def bare(model, steps):
 
 
 def test_the_loop_costs_at_most_15_per_cent_more_than_a_bare_one(record_property):
-    """CPU time of one thread, the best of alternating rounds: other work on the machine only ever adds to it."""
+    """CPU time of one thread for the same arithmetic (no clipping in either), the best of alternating rounds.
+
+    Other work on the machine only ever adds to a time. Models of the studies are larger, which makes the share smaller.
+    """
     start, steps, threads = gpt2(), 25, torch.get_num_threads()
     times, ratio = {"ours": [], "bare": []}, math.inf
     torch.set_num_threads(1)
@@ -223,7 +226,7 @@ def test_the_loop_costs_at_most_15_per_cent_more_than_a_bare_one(record_property
             for name in times:
                 model = copy.deepcopy(start)
                 begin = time.process_time()
-                train(model, loss, Training(steps, 1e-3)) if name == "ours" else bare(model, steps)
+                train(model, loss, Training(steps, 1e-3, clip=None)) if name == "ours" else bare(model, steps)
                 times[name].append(time.process_time() - begin)
             ratio = min(times["ours"]) / min(times["bare"])
     finally:
