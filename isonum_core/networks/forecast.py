@@ -19,7 +19,7 @@ def direct_forecast(model: nn.Module, context: Float[Tensor, "n C"]) -> Float[Te
     forecast = last + s model((context - last) / s),   s = sd of the context, or 1 where the context is constant.
     A shift or a positive rescaling of the context does the same to the forecast. Differentiable.
     """
-    last, scale = _anchor(context)
+    last, scale = anchored(context)
     return last + scale * _direct(model, (context - last) / scale)
 
 
@@ -28,12 +28,16 @@ def direct_loss(model: nn.Module, context: Float[Tensor, "n C"], target: Float[T
 
     The cut keeps one wild point of a heavy tail from deciding a step; forecasts are judged without it.
     """
-    last, scale = _anchor(context)
+    last, scale = anchored(context)
     wanted = ((target - last) / scale).clamp(-30, 30)
     return F.mse_loss(_direct(model, (context - last) / scale), wanted)
 
 
-def _anchor(context: Tensor) -> tuple[Tensor, Tensor]:
+def anchored(context: Float[Tensor, "n C"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 1"]]:
+    """Last value of each context and its standard deviation, or 1 where the context is constant.
+
+    (x - last) / sd is what a model reads; a shift and a positive rescaling of the series leave it as it is.
+    """
     last = context[:, -1:]
     spread = context.std(dim=1, correction=0, keepdim=True)
     flat = spread <= FLAT * context.abs().amax(dim=1, keepdim=True)

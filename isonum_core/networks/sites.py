@@ -17,6 +17,8 @@ STACKS = {
     "BERT": ("encoder.layer", None),
     "DistilBERT": ("transformer.layer", None),
     "T5": ("block", "final_layer_norm"),
+    "PatchTST": ("encoder.layers", None),
+    "PatchTSMixer": ("encoder.mlp_mixer_encoder.mixers", None),
 }
 
 

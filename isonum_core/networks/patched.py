@@ -1,0 +1,225 @@
+"""A patched log-linear model: a transformer reads patches of a series, a softmax over number-words says what follows.
+
+Number-words are bins of the anchored value, as in a quantising tokeniser; but the context enters as patches of numbers
+and not as words, because small models that read word by word learn too slowly to forecast anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+import transformers
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from isonum_core.errors import IsonumError
+from isonum_core.networks.forecast import anchored
+from isonum_core.networks.sites import find
+
+
+@dataclass(frozen=True)
+class Patched:
+    """Sizes. `trunk` is a key of TRUNKS; `words` bins lie evenly between -reach and reach standard deviations."""
+
+    trunk: str
+    d: int = 32
+    layers: int = 2
+    heads: int = 4
+    context: int = 128
+    horizon: int = 16
+    patch: int = 16
+    words: int = 64
+    reach: float = 5.0
+
+
+class PatchedModel(nn.Module):
+    """context (n, C) -> logits (n, H, V): logits of step t are W_t h, with one state h in R^d a window.
+
+    h, the state that is read out, is linear in the last states of all patches. Build it with `patched_model`.
+    """
+
+    def __init__(self, config: Patched):
+        super().__init__()
+        self.config = config
+        self.trunk = TRUNKS[config.trunk](config)
+        patches = config.context // config.patch
+        # Trunks of PatchTST's kind cut the series themselves; the others are given one vector a patch.
+        self.own_patches = config.trunk.startswith("patch")
+        self.embed = None if self.own_patches else nn.Linear(config.patch, config.d)
+        # A decoder beside an encoder starts from one learnt vector a patch.
+        self.starts = nn.Parameter(torch.randn(patches, config.d)) if self.trunk.config.is_encoder_decoder else None
+        self.read = nn.Linear(patches * config.d, config.d)
+        self.heads = nn.Linear(config.d, config.horizon * config.words, bias=False)
+        self.register_buffer("centres", torch.linspace(-config.reach, config.reach, config.words))
+
+    def forward(self, context: Float[Tensor, "n C"]) -> Float[Tensor, "n H V"]:
+        return self.heads(self.state(context)).view(len(context), self.config.horizon, -1)
+
+    def state(self, context: Float[Tensor, "n C"]) -> Float[Tensor, "n d"]:
+        """The state h that every step's forecast is read from."""
+        last, scale = anchored(context)
+        x = (context - last) / scale
+        if self.own_patches:
+            return self.read(self.trunk(past_values=x[..., None]).last_hidden_state.flatten(1))
+        given = {"inputs_embeds": self.embed(x.unflatten(1, (-1, self.config.patch)))}
+        if self.starts is not None:
+            given["decoder_inputs_embeds"] = self.starts.expand(len(x), -1, -1)
+        return self.read(self.trunk(**given).last_hidden_state.flatten(1))
+
+    @property
+    def table(self) -> Float[Tensor, "V d"]:
+        """Output embeddings of the words one step ahead: the W of the log-linear model."""
+        return self.heads.weight[: self.config.words]
+
+    @torch.no_grad()
+    def states(self, context: Float[Tensor, "n C"]) -> dict[str, Float[Tensor, "n d"]]:
+        """One state a window at each depth: `embed`, `block1` ..., at the last patch; and `read`, which the heads read.
+
+        Blocks of an encoder come before those of its decoder; blocks are met before any final norm.
+        """
+        met: dict[str, Tensor] = {}
+
+        def keep(name: str, value: Tensor | tuple) -> None:
+            value = value[0] if isinstance(value, tuple) else value
+            met[name] = value.reshape(len(context), -1, self.config.d)[:, -1]
+
+        blocks = [site.module for site in find(self.trunk) if "block" in site.name]
+        handles = [
+            block.register_forward_hook(lambda module, args, out, name=f"block{i}": keep(name, out))
+            for i, block in enumerate(blocks, start=1)
+        ]
+        entered = lambda module, args, kwargs: keep("embed", next(iter((*args, *kwargs.values()))))  # noqa: E731
+        handles.append(blocks[0].register_forward_pre_hook(entered, with_kwargs=True))
+        try:
+            read = self.state(context)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return {"embed": met.pop("embed"), **met, "read": read}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of n windows: probabilities of the words at each step, and what the words are worth.
+
+    A word v of window i stands for last_i + scale_i centre_v, in the unit of the series.
+    """
+
+    p: Float[Tensor, "n H V"]
+    centres: Float[Tensor, "V"]
+    last: Float[Tensor, "n 1"]
+    scale: Float[Tensor, "n 1"]
+
+    @property
+    def mean(self) -> Float[Tensor, "n H"]:
+        """Expected value of each step: the forecast for squared error, in the unit of the series."""
+        return self.last + self.scale * (self.p @ self.centres)
+
+    def nll(self, target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
+        """Mean negative log-likelihood of the words that came, in nats a word; log V for a model that knows nothing."""
+        ids = word_ids((target - self.last) / self.scale, self.centres)
+        return -self.p.gather(2, ids[..., None]).clamp_min(torch.finfo(self.p.dtype).tiny).log().mean()
+
+    def crps(self, target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
+        """Mean continuous ranked probability score, in standard deviations of the context; smaller is better.
+
+        E|X - y| - E|X - X'| / 2 over the words' own law, exact: no paths are drawn. Gneiting and Raftery 2007.
+        """
+        y = (target - self.last) / self.scale
+        apart = (self.centres[:, None] - self.centres).abs()
+        spread = ((self.p @ apart) * self.p).sum(-1)
+        return ((self.p * (self.centres - y[..., None]).abs()).sum(-1) - spread / 2).mean()
+
+
+@torch.no_grad()
+def say(model: PatchedModel, context: Float[Tensor, "n C"]) -> Said:
+    """The model's forecast of windows, computed on the model's device in its precision and handed back in float64."""
+    home = model.centres
+    x = context.to(home.device, home.dtype)
+    last, scale = anchored(context.double())
+    return Said(model(x).double().softmax(-1).cpu(), home.double().cpu(), last.cpu(), scale.cpu())
+
+
+def word_loss(model: PatchedModel, context: Float[Tensor, "n C"], target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the words that came, in nats a word: what the model trains on."""
+    last, scale = anchored(context)
+    ids = word_ids((target - last) / scale, model.centres)
+    return F.cross_entropy(model(context).flatten(0, 1), ids.flatten())
+
+
+def word_ids(y: Float[Tensor, "n H"], centres: Float[Tensor, "V"]) -> Int[Tensor, "n H"]:
+    """Number of the nearest of the evenly spaced centres; values beyond the outermost take these."""
+    return ((y - centres[0]) / (centres[1] - centres[0])).round().clamp(0, len(centres) - 1).long()
+
+
+def patched_model(config: Patched, seed: int) -> PatchedModel:
+    """The model with random weights that the seed decides, in float32 on the CPU, in training mode, without dropout.
+
+    Raises IsonumError on an unknown trunk and on sizes that do not divide.
+    """
+    if config.trunk not in TRUNKS:
+        raise IsonumError(f"A trunk is one of {', '.join(TRUNKS)}, got {config.trunk!r}. Choose one of them.")
+    if config.d % (2 * config.heads) or config.context % config.patch or config.words < 2:
+        raise IsonumError(
+            "A patched model needs d divisible by 2 heads, context by patch, and at least two words, got "
+            f"d={config.d}, heads={config.heads}, context={config.context}, patch={config.patch}, "
+            f"words={config.words}. Change the one that is off."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PatchedModel(config).train()
+
+
+# Feed-forward widths are chosen so that all models have the same number of parameters to 2 %.
+def _gpt2(c: Patched) -> nn.Module:
+    sizes = dict(n_positions=c.context // c.patch, n_embd=c.d, n_layer=c.layers, n_head=c.heads, n_inner=4 * c.d)
+    none = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0)
+    return transformers.GPT2Model(transformers.GPT2Config(vocab_size=1, **sizes, **none))
+
+
+def _llama(c: Patched) -> nn.Module:
+    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads)
+    sizes["intermediate_size"] = 8 * c.d // 3
+    none = dict(bos_token_id=0, eos_token_id=0, pad_token_id=0)
+    return transformers.LlamaModel(transformers.LlamaConfig(vocab_size=1, **sizes, **none))
+
+
+def _bert(c: Patched) -> nn.Module:
+    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=4 * c.d)
+    none = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, pad_token_id=0)
+    config = transformers.BertConfig(vocab_size=1, max_position_embeddings=c.context // c.patch, **sizes, **none)
+    return transformers.BertModel(config, add_pooling_layer=False)
+
+
+def _t5(c: Patched) -> nn.Module:
+    """Half of the blocks in the encoder, half in the decoder."""
+    sizes = dict(d_model=c.d, d_kv=c.d // c.heads, d_ff=3 * c.d, num_heads=c.heads)
+    depth = dict(num_layers=c.layers - c.layers // 2, num_decoder_layers=c.layers // 2)
+    none = dict(dropout_rate=0.0, pad_token_id=0, eos_token_id=0, decoder_start_token_id=0)
+    return transformers.T5Model(transformers.T5Config(vocab_size=1, **sizes, **depth, **none))
+
+
+def _patchtst(c: Patched) -> nn.Module:
+    sizes = dict(d_model=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, ffn_dim=4 * c.d)
+    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
+    return transformers.PatchTSTModel(
+        transformers.PatchTSTConfig(norm_type="layernorm", scaling=None, **sizes, **window)
+    )
+
+
+def _patchtsmixer(c: Patched) -> nn.Module:
+    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
+    sizes = dict(d_model=c.d, num_layers=c.layers, expansion_factor=5, dropout=0.0)
+    return transformers.PatchTSMixerModel(transformers.PatchTSMixerConfig(scaling=None, **sizes, **window))
+
+
+TRUNKS = {
+    "gpt2": _gpt2,
+    "llama": _llama,
+    "bert": _bert,
+    "t5": _t5,
+    "patchtst": _patchtst,
+    "patchtsmixer": _patchtsmixer,
+}
