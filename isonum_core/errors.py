@@ -5,5 +5,9 @@ class IsonumError(ValueError):
     """The input cannot give the number asked for. The message says what was expected, what came and what to do."""
 
 
+class DataAbsent(IsonumError):
+    """A real set can neither be downloaded nor found where it should lie. Nothing is wrong with the code."""
+
+
 class WeakNumberWarning(UserWarning):
     """The number is defined, but the input carries too little precision or too few samples to lean on it."""

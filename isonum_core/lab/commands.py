@@ -100,9 +100,11 @@ def _verify(words: argparse.Namespace) -> str:
     lines = [f"Recomputed on the CPU, --seed {seed}. Share: largest difference over what is allowed."]
     for check in checks:
         verdict = f"share {check.share:.2g} ({check.column})" if check.holds else f"DIFFERS: {check.problem}"
+        verdict = f"NOT COMPARED: {check.absent}" if check.absent else verdict
         lines.append(f"{check.table}  {check.device}  {check.values} values  {verdict}  {_short(check.config)}")
-    wrong = sum(not check.holds for check in checks)
-    return _end([*lines, f"{len(checks) - wrong} of {len(checks)} hold."], int(wrong > 0))
+    wrong, absent = sum(not check.holds for check in checks), sum(bool(check.absent) for check in checks)
+    without = f" {absent} not compared, for want of data." if absent else ""
+    return _end([*lines, f"{len(checks) - wrong - absent} of {len(checks)} hold.{without}"], int(wrong > 0))
 
 
 def _end(lines: list[str], status: int) -> str:

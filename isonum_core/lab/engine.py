@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from isonum_core.errors import IsonumError
+from isonum_core.errors import DataAbsent, IsonumError
 from isonum_core.lab.provenance import environment
 from isonum_core.lab.study import Cells, Study, find_study
 from isonum_core.lab.table import RESULTS, TableFile, locked, table_path
@@ -42,6 +42,7 @@ class Computed:
     columns: Cells = ()
     rows: tuple[Cells, ...] = ()
     failure: str = ""
+    absent: bool = False  # for want of data that the repository does not ship
 
 
 LOST = Computed(failure="Its worker was lost, often for want of memory. Run again, with fewer workers if it recurs.")
@@ -56,7 +57,7 @@ def compute(module: str, config: Any, device: str) -> Computed:
         columns, cells = study.cells(config, rows)
         return Computed(columns, tuple(cells))
     except IsonumError as error:
-        return Computed(failure=str(error))
+        return Computed(failure=str(error), absent=isinstance(error, DataAbsent))
     except Exception as error:
         hint = " Use fewer workers or a smaller profile." if _is_memory(error) else ""
         where = traceback.extract_tb(error.__traceback__)[-1]

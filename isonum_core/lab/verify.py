@@ -18,7 +18,8 @@ from isonum_core.lab.table import RESULTS, TableFile, checked
 class Check:
     """One recomputed configuration. `share`: its largest difference over what is allowed; above 1, or `problem`, fails.
 
-    `column` is where the share is largest, `device` where the committed rows were computed.
+    `column` is where the share is largest, `device` where the committed rows were computed. `absent` says which data
+    was not to be had: then nothing was compared, and nothing failed.
     """
 
     table: str
@@ -28,6 +29,7 @@ class Check:
     column: str = ""
     share: float = 0.0
     problem: str = ""
+    absent: str = ""
 
     @property
     def holds(self) -> bool:
@@ -76,6 +78,8 @@ def _recomputed(table: TableFile, study: Study, key: Cells, config: Any) -> Chec
     check = Check(table.path.name, config, device)
     fresh = compute(study.module, config, "cpu")
     committed = table.blocks[key]
+    if fresh.absent:
+        return dataclasses.replace(check, absent=fresh.failure)
     if fresh.failure:
         return dataclasses.replace(check, problem=fresh.failure)
     if fresh.columns != table.value_columns or len(fresh.rows) != len(committed):

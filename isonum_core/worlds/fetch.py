@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from isonum_core.errors import IsonumError
+from isonum_core.errors import DataAbsent, IsonumError
 
 Columns = tuple[list[str], Float[np.ndarray, "n T"]]
 
@@ -67,7 +67,7 @@ def _local(dataset: Dataset, folder: Path) -> Path:
     for path in (folder / dataset.file, folder / "orig" / dataset.file):
         if path.is_file():
             return path
-    raise IsonumError(
+    raise DataAbsent(
         f"{dataset.file} was expected in the folder of ISONUM_DATA, {folder}, got none. "
         f"Put it there from {dataset.url}, or unset ISONUM_DATA to download it."
     )
@@ -84,7 +84,7 @@ def _downloaded(dataset: Dataset) -> Path:
             dataset.url, f"sha256:{dataset.sha256}", fname=dataset.file, path=pooch.os_cache("isonum")
         )
     except (OSError, ValueError) as error:
-        raise IsonumError(
+        raise DataAbsent(
             f"{dataset.file} could not be had from {dataset.url}: {error}. Put it in the folder ISONUM_DATA."
         ) from error
     return Path(path)
