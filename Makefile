@@ -13,7 +13,7 @@ CHAPTERS := $(basename $(notdir $(wildcard book/*.md)))
 .PHONY: test book serve clean $(CHAPTERS:%=run-%)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 book: $(STAMP)
 	$(BIN)/jupyter-book build . -W -n --keep-going
