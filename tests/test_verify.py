@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
 from toys import walk
 
+from isonum_core.errors import DataAbsent
+from isonum_core.lab import commands
 from isonum_core.lab.engine import run_study
+from isonum_core.lab.study import PROFILES
 from isonum_core.lab.verify import verify_tables
 
 
@@ -125,3 +129,14 @@ def test_profiles_may_be_chosen_and_no_table_is_no_check(path, tmp_path):
     assert len(verified(path, sample=100)) == 8
     assert {check.table for check in verified(path, sample=100, profiles=("gpu",))} == {"walk.gpu.csv"}
     assert verify_tables(3, np.random.default_rng(0), tmp_path / "empty") == []
+
+
+def test_absent_data_is_told_and_is_no_difference(path, monkeypatch, capsys):
+    def gone(config):
+        raise DataAbsent("the file was expected, got none. Fetch it.")
+
+    monkeypatch.setattr(walk, "run", gone)
+    checks = verified(path)
+    assert all(check.holds and check.absent.startswith("the file was expected") for check in checks)
+    text = commands._verify(Namespace(seed=0, sample=2, out=path.parent, profiles=PROFILES))
+    assert "NOT COMPARED: the file" in text and "0 of 2 hold. 2 not compared, for want of data." in text
