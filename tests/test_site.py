@@ -20,6 +20,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 # What a browser does on its own account would count as a third-party request.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync", "--disable-software-rasterizer"]
+# No name but this machine's own is known to the browser. (Playwright's routes would switch off its cache as well.)
+QUIET += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 # Violations that the theme causes and no page of ours can mend, by rule of axe-core.
 THEME = {
     "region": "the theme puts its header and its logo outside of the landmarks",
@@ -128,12 +130,23 @@ def server():
         listening.shutdown()
 
 
-@pytest.fixture
-def tab(browser, server):
-    """A fresh light window of laptop width; `tab.trouble` gathers what a reader's browser would complain about."""
+@pytest.fixture(scope="module")
+def reader(browser):
+    """One reader, who goes from page to page: what pages share is fetched once."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    page = context.new_page()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(reader, server):
+    """A fresh light window of laptop width; `tab.trouble` gathers what a reader's browser would complain about."""
+    page = reader.new_page()
     page.trouble = []
+
+    def asked(request):
+        if not request.url.startswith((server, "data:", "blob:")):
+            page.trouble.append(f"third party: {request.url}")
 
     def failed(request):
         if request.failure != "net::ERR_ABORTED":  # a redirect away from a page stops what that page still loads
@@ -141,11 +154,11 @@ def tab(browser, server):
 
     page.on("console", lambda message: message.type == "error" and page.trouble.append(message.text))
     page.on("pageerror", lambda error: page.trouble.append(str(error)))
+    page.on("request", asked)
     page.on("requestfailed", failed)
     page.on("response", lambda answer: answer.status >= 400 and page.trouble.append(f"{answer.status}: {answer.url}"))
-    page.route(lambda url: not url.startswith((server, "data:", "blob:")), lambda route: route.abort())
     yield page
-    context.close()
+    page.close()
 
 
 def settle(page):
