@@ -1,4 +1,4 @@
-"""The study of skill: honest splits, scores by hand, and what counts as a family with skill."""
+"""The study of skill: honest splits, and scores by hand."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import dataclasses
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from isonum_core.errors import IsonumError
 from isonum_core.lab.engine import one_thread
-from isonum_core.lab.studies.skill import SCORES, TEST, TRAIN, Skill, by_family, grid, run, skilled, trained
+from isonum_core.lab.studies.skill import SCORES, TEST, TRAIN, Skill, grid, run, trained
 from isonum_core.lab.study import find_study
 from isonum_core.networks.forecast import direct_forecast
 from isonum_core.worlds.families import FAMILIES
@@ -58,39 +57,6 @@ def test_constant_contexts_are_counted_and_exact_naive_forecasts_leave_no_skill(
     rows = {row["knob"]: row for row in run(dataclasses.replace(TINY, family="seasonal_walk"))}
     assert rows[0.0]["skill"] is None and rows[0.0]["nmse_seasonal"] == 0 and rows[0.0]["nmse_model"] > 0
     assert rows[0.0]["naive"] == "seasonal naive" and math.isfinite(rows[1.0]["skill"])
-
-
-def table(**skills):
-    rows = []
-    for family, by_seed in skills.items():
-        for seed, values in enumerate(by_seed):
-            for knob, value in zip(FAMILIES[family].grid, values, strict=True):
-                rows.append(dict(family=family, architecture="patchtst", seed=seed, knob=knob, skill=value))
-    return pd.DataFrame(rows)
-
-
-def test_a_family_is_judged_where_skill_is_possible_by_the_median_over_seeds():
-    # fbm at 0.5 is a martingale: whatever stands there does not count.
-    found = by_family(
-        table(
-            fbm=[[0.5, 0.5, -9, 0.5, 0.5], [-15, 0.75, 9.0, 0.75, 0.75], [0.1] * 5],
-            jumps=[[-0.1] * 4, [0.1] * 4, [-0.3] * 4],
-            garch=[[0.4] * 4],
-        )
-    ).set_index("family")
-    assert list(found.kind) == ["skill possible", "naive is best", "unpredictable"]
-    assert found.loc["fbm", "high"] == pytest.approx(0.5)
-    assert found.loc["fbm", "median"] == pytest.approx(1 - (16 * 0.25**3) ** 0.25)
-    assert found.loc["fbm", "low"] == pytest.approx(0.1)
-    assert found.loc["jumps", "median"] == pytest.approx(-0.1)
-    assert list(found.seeds) == [3, 3, 1]
-
-
-def test_only_families_beaten_in_the_median_have_skill():
-    better, worse = [[0.5] * 5, [-0.5] * 5, [0.1] * 5], [[-0.5] * 5, [-0.5] * 5, [0.9] * 5]
-    rows = table(fbm=better, ar1=worse, cascade=[[np.nan] * 4])
-    assert skilled(rows) == ["fbm"]
-    assert math.isnan(by_family(rows).set_index("family").loc["cascade", "median"])
 
 
 def test_grids_hold_what_they_say():

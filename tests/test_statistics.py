@@ -10,15 +10,8 @@ import pytest
 from scipy import stats
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
-from isonum_core.lab.statistics import (
-    crossed_bootstrap,
-    holm,
-    paired_differences,
-    paired_t,
-    spearman,
-    spearman_between,
-    spearman_within,
-)
+from isonum_core.lab.ranks import spearman, spearman_between, spearman_within
+from isonum_core.lab.statistics import crossed_bootstrap, holm, paired_differences, paired_t
 
 
 def effects(rng, families, seeds, f, s, e):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
@@ -127,35 +126,3 @@ def _judged(context: np.ndarray, actual: np.ndarray, forecasts: dict[str, np.nda
     if min(last, seasonal) > EXACT:
         found |= {"skill": skill(model, last, seasonal), "skill_mean": skill(model, last, seasonal, mean)}
     return found
-
-
-def by_family(table: pd.DataFrame, score: str = "skill") -> pd.DataFrame:
-    """One row for each family and architecture: median, lowest and highest skill over seeds, and the kind of family.
-
-    A seed's skill is 1 - exp(mean of log(1 - skill) over knobs): the geometric mean of error ratios, in which no knob
-    decides alone. kind "skill possible" counts the knobs where some forecast beats all naive ones; families without
-    such a knob count those where the past tells the next value and some naive forecast errs ("naive is best"), and
-    families without those count all ("unpredictable"). Families where skill is undefined throughout stand with NaN.
-    """
-    found = []
-    for (name, architecture), rows in table.groupby(["family", "architecture"], sort=False):
-        family = FAMILIES[name]
-        kinds = [("skill possible", family.beatable), ("naive is best", family.predictable)]
-        kind, counts = next(
-            ((k, f) for k, f in kinds if any(map(f, family.grid))), ("unpredictable", lambda knob: True)
-        )
-        kept = rows[rows.knob.map(counts)].dropna(subset=score)
-        seeds = kept.groupby("seed")[score].apply(lambda s: -np.expm1(np.log1p(-s).mean()))
-        low, median, high = (seeds.min(), seeds.median(), seeds.max()) if len(seeds) else (np.nan,) * 3
-        facts = dict(family=name, architecture=architecture, kind=kind, seeds=len(seeds))
-        found.append({**facts, "median": median, "low": low, "high": high})
-    return pd.DataFrame(found)
-
-
-def skilled(table: pd.DataFrame, score: str = "skill") -> list[str]:
-    """Families on which some architecture beats the naive forecasts in the median over seeds.
-
-    On the others no relation between a model's insides and its error is reported.
-    """
-    found = by_family(table, score)
-    return list(dict.fromkeys(found.family[found["median"] > 0]))

@@ -1,0 +1,151 @@
+"""Does an isotropy number go with a model's error, and beyond what an untrained twin or the raw windows already say?
+
+Families on which a model has no skill do not enter (`lab.gate`). Between families one point is a family's mean over
+knobs and seeds; of the error ratio 1 - skill the logarithm is averaged, because the ratio has heavy tails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from isonum_core.errors import IsonumError
+from isonum_core.lab.anatomy import MEASURES
+from isonum_core.lab.effects import RANKS, TWIN, twinned
+from isonum_core.lab.gate import skilled_families
+from isonum_core.lab.ranks import exchange_p, partial_correlation, permutation_p
+from isonum_core.lab.statistics import crossed_intervals, holm
+
+Error = Literal["ratio", "nll"]
+ERRORS = ("ratio", "nll")
+INPUT = "iso_input"
+LEAST = 5  # families: fewer points carry no rank correlation
+
+
+def skilled_rows(table: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
+    """Trained rows of each model's skilled families beside their twins, with the column `ratio`: log(1 - skill)."""
+    skilled = skilled_families(table)
+    passed = [family in skilled[model] for family, model in zip(table.family, table.model, strict=True)]
+    both = twinned(table[passed], measures)
+    return both.assign(ratio=np.log1p(-both.skill))
+
+
+def beside_twins(
+    table: pd.DataFrame, measure: str, error: Error, rng: np.random.Generator, draws: int = 2000
+) -> pd.DataFrame:
+    """Rank correlations with the trained error, of the measure, its untrained twin's and IsoScore of the raw windows.
+
+    One row for each model, kind ("between" families' means, "within" families over knobs and seeds) and `predictor`:
+
+    trained, untrained, input              the correlation, in [-1, 1]; `input` is iso_input whatever the measure
+    trained - untrained, - input           difference of two correlations
+    |trained| - |untrained|, - |input|     how much closer the trained measure goes with the error, whatever the sign
+    trained given untrained, given input   partial correlation: what is left when the other is held fixed
+
+    `low` and `high` are the 95 % crossed bootstrap over families and seeds, the same resamples for all rows of a model.
+    `p`, between families only and for fixed seeds: shuffled families for correlations and partial ones
+    (`ranks.permutation_p`), places changed between the two measures for differences (`ranks.exchange_p`); elsewhere
+    missing. `dropped` counts the rows that lack one of the four numbers. IsonumError for a model with skill on fewer
+    than five families.
+    """
+    every, found = skilled_rows(table, [measure]), []
+    names = [error, measure, measure + TWIN, INPUT]
+    for model in table.model.unique():
+        own = every[every.model == model]
+        rows = own[["family", "seed", *names]].dropna()
+        families = rows.family.nunique()
+        if families < LEAST:
+            raise IsonumError(
+                f"{model} has skill, and {measure} and {error}, on {families} families, expected at least {LEAST}. "
+                "Leave it out, and say so."
+            )
+        intervals = crossed_intervals(rows, lambda t: _numbers(t, names), rng, draws=draws)
+        p = _p_values(RANKS["between"](rows, names), rng)
+        facts = dict(families=families, rows=len(rows), dropped=len(own) - len(rows))
+        for key, i in intervals.items():
+            kind, predictor = key.split(" ", 1)
+            name = dict(model=model, measure=measure, error=error, kind=kind, predictor=predictor)
+            numbers = dict(rho=i.value, low=i.low, high=i.high, p=p.get(predictor) if kind == "between" else None)
+            found.append(name | numbers | facts)
+    return pd.DataFrame(found).astype({"p": float})
+
+
+def relations(
+    table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000, measures: Sequence[str] = MEASURES
+) -> pd.DataFrame:
+    """`beside_twins` of every measure and both errors, with Holm's p in the column `p_holm`.
+
+    Read together, and so corrected together, are the contrasts between families of one predictor: all measures, both
+    errors, all models of the table.
+    """
+    found = [beside_twins(table, measure, error, rng, draws) for error in ERRORS for measure in measures]
+    every = pd.concat(found, ignore_index=True).assign(p_holm=np.nan)
+    for _, rows in every.dropna(subset="p").groupby("predictor"):
+        adjusted = holm({str(i): p for i, p in rows.p.items()})
+        every.loc[rows.index, "p_holm"] = list(adjusted.values())
+    return every
+
+
+def sign_by_family(
+    table: pd.DataFrame, measure: str, error: Error, rng: np.random.Generator, draws: int = 1000
+) -> pd.DataFrame:
+    """Inside each skilled family: rank correlation of measure and error over (knob, seed), for both twins and input.
+
+    One row for each model, family and predictor; `low` and `high` are the bootstrap over seeds, all knobs of a seed
+    together. Five seeds make it short; it shows where a sign is not in doubt. Families with fewer than three knobs or
+    two seeds left have no row; `dropped` counts the missing rows of the others.
+    """
+    names, found = [error, measure, measure + TWIN, INPUT], []
+    predictors = ("trained", "untrained", "input")
+
+    def statistics(rows: pd.DataFrame) -> dict[str, float]:
+        r = _correlations(RANKS["between"](rows, names, "row"))
+        return dict(zip(predictors, r[0, 1:], strict=True))
+
+    for (model, family), every in skilled_rows(table, [measure]).groupby(["model", "family"], sort=False):
+        rows = every[["seed", "knob", *names]].dropna()
+        if rows.knob.nunique() < 3 or rows.seed.nunique() < 2:
+            continue
+        facts = dict(knobs=rows.knob.nunique(), rows=len(rows), dropped=len(every) - len(rows))
+        intervals = crossed_intervals(rows, lambda t: statistics(t.assign(row=range(len(t)))), rng, ["seed"], draws)
+        for predictor, i in intervals.items():
+            numbers = dict(predictor=predictor, rho=i.value, low=i.low, high=i.high)
+            found.append(dict(model=model, family=family) | numbers | facts)
+    return pd.DataFrame(found)
+
+
+def _numbers(rows: pd.DataFrame, names: list[str]) -> dict[str, float]:
+    found = {}
+    for kind, ranks in RANKS.items():
+        r = _correlations(ranks(rows, names))
+        trained, untrained, raw = map(float, r[0, 1:])
+        numbers = {
+            **{"trained": trained, "untrained": untrained, "input": raw},
+            "trained - untrained": trained - untrained,
+            "trained - input": trained - raw,
+            "|trained| - |untrained|": abs(trained) - abs(untrained),
+            "|trained| - |input|": abs(trained) - abs(raw),
+            "trained given untrained": partial_correlation(trained, untrained, r[1, 2]),
+            "trained given input": partial_correlation(trained, raw, r[1, 3]),
+        }
+        found |= {f"{kind} {name}": value for name, value in numbers.items()}
+    return found
+
+
+def _p_values(ranks: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    error, trained, untrained, raw = ranks.T
+    others = {"untrained": untrained, "input": raw}
+    found = {"trained": permutation_p(trained, error, rng)}
+    for name, other in others.items():
+        found[name] = permutation_p(other, error, rng)
+        found[f"trained - {name}"] = exchange_p(trained, other, error, rng)
+        found[f"trained given {name}"] = permutation_p(trained, error, rng, given=other)
+    return found
+
+
+def _correlations(ranks: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):  # a constant column is NaN, and its resample not used
+        return np.corrcoef(ranks.T)

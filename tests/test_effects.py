@@ -1,0 +1,110 @@
+"""Knobs, halves and training on tables whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from isonum_core.errors import IsonumError
+from isonum_core.lab.effects import dose_curves, halves, knob_effects, training_changes, twinned
+
+
+def made(rng, families=8, seeds=4, knobs=(1.0, 2.0, 3.0, 4.0), noise=0.0):
+    """iso_score 0.1 + 0.1 knob in trained networks and 0.1 - 0.01 knob in untrained, mean cosine 1 - its iso_score.
+
+    Families add 0.01 of their number, seeds 0.001 of theirs.
+    """
+    rows = []
+    for family in range(families):
+        for seed in range(seeds):
+            for trained in (True, False):
+                for knob in knobs:
+                    slope = 0.1 if trained else -0.01
+                    iso = 0.1 + slope * knob + 0.01 * family + 0.001 * seed + noise * rng.normal()
+                    facts = dict(family=f"f{family}", model="m", size="cpu", seed=seed, knob=knob, trained=trained)
+                    rows.append(facts | dict(iso_score=iso, mean_cosine=1 - iso))
+    return pd.DataFrame(rows).sample(frac=1, random_state=1, ignore_index=True)
+
+
+def test_twins_are_matched_by_name(rng):
+    both = twinned(made(rng))
+    assert len(both) == 8 * 4 * 4
+    assert (both.iso_score - both.iso_score_untrained).to_numpy() == pytest.approx(0.11 * both.knob.to_numpy())
+
+
+def test_a_network_without_a_twin_or_with_two_is_refused(rng):
+    table = made(rng)
+    with pytest.raises(IsonumError, match="128 trained and 127 untrained rows make 127 pairs"):
+        twinned(table.drop(index=table.index[~table.trained][0]))
+    with pytest.raises(IsonumError, match="Several rows agree in family, model"):
+        twinned(pd.concat([table, table.iloc[:1]]))
+
+
+def test_a_dose_curve_is_mean_and_range_of_the_seeds(rng):
+    found = dose_curves(made(rng)).set_index(["family", "trained", "half", "knob"]).sort_index()
+    row = found.loc[("f2", True, "iso_score", 3.0)]
+    assert (row["mean"], row.lowest, row.highest) == pytest.approx((0.4215, 0.42, 0.423))
+    assert row.seeds == 4 and len(found) == 8 * 2 * 2 * 4
+
+
+def test_knob_effects_say_how_far_and_which_way(rng):
+    table = made(rng)
+    hole = (table.family == "f1") & (table.knob == 2) & (table.seed == 0) & table.trained
+    found = knob_effects(table.assign(iso_score=table.iso_score.where(~hole)))
+    found = found.set_index(["family", "trained", "half"])
+    row = found.loc[("f0", True, "iso_score")]
+    assert (row.low, row.high, row.at_smallest, row.at_largest) == (1, 1, 1.0, 4.0)
+    assert (row.span, row.ratio) == pytest.approx((0.3, 0.5015 / 0.2015))
+    knobs, values = (
+        np.indices((4, 4)).reshape(2, -1)[0],
+        (0.1 * np.arange(1, 5)[:, None] + 0.001 * np.arange(4)).ravel(),
+    )
+    assert row.rho == pytest.approx(stats.spearmanr(knobs, values)[0])
+    assert found.loc[("f0", False, "iso_score"), "high"] == -1 == found.loc[("f0", True, "mean_cosine"), "high"]
+    row = found.loc[("f1", True, "iso_score")]
+    assert (row.knobs, row.rows, row.dropped) == (4, 15, 1)
+
+
+def test_no_ratio_where_a_median_is_negative_and_no_row_for_two_knobs(rng):
+    table = made(rng)
+    found = knob_effects(table.assign(mean_cosine=table.mean_cosine - 0.7)).query("half == 'mean_cosine' and trained")
+    assert found.ratio.isna().all() and (found.span > 0).all()
+    assert knob_effects(table[table.knob < 3]).empty
+    with pytest.raises(IsonumError, match="iso_score of f. is 0.5 at every knob"):
+        knob_effects(table.assign(iso_score=0.5))
+
+
+def test_halves_that_are_one_number_and_halves_that_are_two(rng):
+    table = made(rng, noise=1e-4)
+    other = table.mean_cosine.where(table.trained, rng.normal(size=len(table)))
+    found = halves(table.assign(mean_cosine=other), rng, draws=60).set_index(["kind", "network"])
+    for kind in ("between", "within"):
+        assert found.loc[(kind, "trained"), ["rho", "low", "high"]].tolist() == pytest.approx([-1, -1, -1])
+        row = found.loc[(kind, "untrained")]
+        assert row.low <= row.rho <= row.high and abs(row.rho) < 0.95
+        change = found.loc[(kind, "trained - untrained")]
+        assert change[["rho", "low", "high"]].tolist() == pytest.approx([-1 - row.rho, -1 - row.high, -1 - row.low])
+    assert set(found.families) == {8} and set(found.rows) == {128}
+    holes = table.assign(iso_score=table.iso_score.where(table.index > 2))
+    assert set(halves(holes, rng, draws=20).dropped) == {
+        len(twinned(holes).query("iso_score.isna() or iso_score_untrained.isna()"))
+    }
+
+
+def test_training_changes_are_paired_by_seed(rng):
+    table = made(rng)
+    for half in ("iso_score", "mean_cosine"):
+        table[half] += 0.01 * table.trained * table.seed  # the change differs by seed
+    found = training_changes(table).set_index(["family", "half"])
+    row = found.loc[("f3", "iso_score")]
+    by_hand = 0.11 * 2.5 + 0.01 * np.arange(4)
+    low, high = stats.ttest_1samp(by_hand, 0).confidence_interval(0.95)
+    assert (row.change, row.low, row.high) == pytest.approx((by_hand.mean(), low, high))
+    assert row.untrained == pytest.approx(0.1 - 0.025 + 0.03 + 0.0015)
+    assert len(found) == 16 and set(found.seeds) == {4}
+    with pytest.raises(IsonumError, match="at least two finite"):
+        training_changes(table[table.seed == 0])
+    with pytest.raises(IsonumError, match="4 differences are equal"):
+        training_changes(made(rng))

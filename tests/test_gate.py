@@ -1,0 +1,73 @@
+"""The gate: what counts as a family with skill, for the study of skill and for the tables with untrained twins."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isonum_core.errors import IsonumError
+from isonum_core.lab.gate import by_family, skilled_families
+from isonum_core.worlds.families import FAMILIES
+
+
+def table(column="architecture", **skills):
+    rows = []
+    for family, by_seed in skills.items():
+        for seed, values in enumerate(by_seed):
+            for knob, value in zip(FAMILIES[family].grid, values, strict=True):
+                rows.append({"family": family, column: "patchtst", "seed": seed, "knob": knob, "skill": value})
+    return pd.DataFrame(rows)
+
+
+def test_a_family_is_judged_where_skill_is_possible_by_the_median_over_seeds():
+    # fbm at 0.5 is a martingale: whatever stands there does not count.
+    found = by_family(
+        table(
+            fbm=[[0.5, 0.5, -9, 0.5, 0.5], [-15, 0.75, 9.0, 0.75, 0.75], [0.1] * 5],
+            jumps=[[-0.1] * 4, [0.1] * 4, [-0.3] * 4],
+            garch=[[0.4] * 4],
+        )
+    ).set_index("family")
+    assert list(found.kind) == ["skill possible", "naive is best", "unpredictable"]
+    assert found.loc["fbm", "high"] == pytest.approx(0.5)
+    assert found.loc["fbm", "median"] == pytest.approx(1 - (16 * 0.25**3) ** 0.25)
+    assert found.loc["fbm", "low"] == pytest.approx(0.1)
+    assert found.loc["jumps", "median"] == pytest.approx(-0.1)
+    assert list(found.seeds) == [3, 3, 1]
+
+
+BETTER, WORSE = [[0.5] * 5, [-0.5] * 5, [0.1] * 5], [[-0.5] * 5, [-0.5] * 5, [0.9] * 5]
+
+
+def test_only_families_beaten_in_the_median_have_skill():
+    rows = table(fbm=BETTER, ar1=WORSE, cascade=[[np.nan] * 4])
+    assert skilled_families(rows) == {"patchtst": ["fbm"]}
+    assert math.isnan(by_family(rows).set_index("family").loc["cascade", "median"])
+
+
+def test_where_no_forecast_can_win_a_positive_number_is_luck():
+    assert skilled_families(table(fbm=BETTER, garch=[[0.4] * 4], jumps=[[0.4] * 4])) == {"patchtst": ["fbm"]}
+
+
+def test_untrained_twins_do_not_count_and_each_model_is_judged_by_itself():
+    good, bad = table("model", fbm=BETTER, ar1=WORSE), table("model", fbm=WORSE, ar1=BETTER)
+    rows = pd.concat(
+        [good.assign(trained=True), bad.assign(trained=False), bad.assign(model="t5", trained=True)], ignore_index=True
+    )
+    assert skilled_families(rows) == {"patchtst": ["fbm"], "t5": ["ar1"]}
+    assert set(by_family(rows).model) == {"patchtst", "t5"}
+
+
+def test_a_set_that_is_no_family_counts_all_its_rows():
+    rows = table("model", fbm=[[0.1, 0.1, -9, 0.1, 0.1]])
+    assert skilled_families(rows) == {"patchtst": ["fbm"]}
+    assert skilled_families(rows.assign(family="hospital")) == {"patchtst": []}
+    assert list(by_family(rows.assign(family="hospital")).kind) == ["not told"]
+
+
+def test_a_table_that_does_not_say_whose_skill_it_is_is_refused():
+    with pytest.raises(IsonumError, match="no column 'model' or 'architecture'"):
+        by_family(table("network", fbm=BETTER))
