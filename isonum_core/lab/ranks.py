@@ -20,8 +20,8 @@ from isonum_core.lab.statistics import FACTORS, Interval, crossed_bootstrap
 def ranks_between(table: pd.DataFrame, names: Sequence[str], family: str = "family") -> np.ndarray:
     """Ranks of the families' means, one row a family and one column a name."""
     codes = pd.factorize(table[family])[0]
-    size = np.bincount(codes)
-    return np.column_stack([stats.rankdata(np.bincount(codes, table[x].to_numpy(float)) / size) for x in names])
+    sums = [np.bincount(codes, table[x].to_numpy(float)) for x in names]
+    return stats.rankdata(np.column_stack(sums) / np.bincount(codes)[:, None], axis=0)
 
 
 def ranks_within(table: pd.DataFrame, names: Sequence[str], family: str = "family") -> np.ndarray:
@@ -29,9 +29,9 @@ def ranks_within(table: pd.DataFrame, names: Sequence[str], family: str = "famil
     codes = pd.factorize(table[family])[0]
     size = np.bincount(codes)
     # Families side by side in one ranking: a family's ranks follow each other, and their mean is known.
-    middle = (np.cumsum(size) - size / 2 + 0.5)[codes]
-    places = [stats.rankdata(table[x].to_numpy(float)) + codes * (len(codes) + 1) for x in names]
-    return np.column_stack([stats.rankdata(place) - middle for place in places])
+    middle, far = (np.cumsum(size) - size / 2 + 0.5)[codes], codes * (len(codes) + 1)
+    places = np.column_stack([table[x].to_numpy(float) for x in names])
+    return stats.rankdata(stats.rankdata(places, axis=0) + far[:, None], axis=0) - middle[:, None]
 
 
 def spearman_between(table: pd.DataFrame, x: str, y: str, family: str = "family") -> float:
