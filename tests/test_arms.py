@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.arms import crossed_contrasts, crossed_t, paired_contrasts
+from isonum_core.lab.arms import crossed_contrasts, crossed_t, paired_contrasts, variance_shares
 from isonum_core.lab.statistics import holm, paired_t
 
 
@@ -116,3 +116,36 @@ def test_a_missing_pair_is_an_error():
     lacking = rows[~((rows.family == "f0") & (rows.seed == 0) & (rows.arm == "one"))]
     with pytest.raises(IsonumError, match="1 of 24 pairs of 'one' and 'plain' lack a value"):
         paired_contrasts(lacking, "arm", [("one", "plain")], ["x"], ["family", "seed"])
+
+
+def test_variance_shares_sum_to_one_and_name_their_source():
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(4, 5, 3))
+    found = variance_shares(x)
+    assert sum(found.values()) == pytest.approx(1, abs=1e-12)
+    turned = variance_shares(x.transpose(1, 0, 2))
+    assert (turned["first"], turned["second"]) == pytest.approx((found["second"], found["first"]))
+    for axis, name in enumerate(("first", "second")):
+        shape = [1, 1, 1]
+        shape[axis] = x.shape[axis]
+        alone = variance_shares(np.broadcast_to(rng.normal(size=shape), x.shape))
+        assert alone[name] == pytest.approx(1, abs=1e-12)
+    product = np.array([-1.0, 1.0])[:, None, None] * np.array([-1.0, 1.0])[:, None] * np.ones((2, 2, 3))
+    assert variance_shares(product)["both"] == pytest.approx(1)
+
+
+def test_variance_shares_are_those_of_the_slow_sums():
+    x = np.random.default_rng(8).normal(size=(3, 4, 2))
+    mean, total, first = x.mean(), 0.0, 0.0
+    for i in range(3):
+        for j in range(4):
+            for k in range(2):
+                total += (x[i, j, k] - mean) ** 2
+                first += (x[i].mean() - mean) ** 2
+    assert variance_shares(x)["first"] == pytest.approx(first / total, rel=1e-12)
+
+
+@pytest.mark.parametrize("x", [np.ones((2, 2, 2)), np.full((2, 2, 2), np.nan)])
+def test_variance_shares_refuse_what_does_not_vary(x):
+    with pytest.raises(IsonumError, match="needs finite values that vary"):
+        variance_shares(x)

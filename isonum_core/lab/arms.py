@@ -82,6 +82,27 @@ def crossed_t(differences: Float[np.ndarray, "F S"], level: float = 0.95) -> Con
     return Contrast(mean, mean - half, mean + half, level, p, float(mean / spread), x.size)
 
 
+def variance_shares(x: Float[np.ndarray, "A B S"]) -> dict[str, float]:
+    """Of a measure under every architecture (say), family and seed: which share of its variance goes with what.
+
+    "first" and "second": the means over the first and the second axis' levels; "both": what their combination adds;
+    "rest": seeds. Sums of squares of the balanced layout over their total, so they are in [0, 1] and sum to one. A
+    description of these levels: noise of the rest enters the other shares, about as 1 / (levels averaged over).
+    IsonumError where nothing varies or a combination lacks a value.
+    """
+    x = np.asarray(x, dtype=float)
+    mean = x.mean()
+    first, second = x.mean(axis=(1, 2), keepdims=True) - mean, x.mean(axis=(0, 2), keepdims=True) - mean
+    cell = x.mean(axis=2, keepdims=True)
+    parts = dict(first=first, second=second, both=cell - mean - first - second, rest=x - cell)
+    total = np.square(x - mean).sum()
+    if not total > 0:
+        raise IsonumError(
+            f"variance_shares needs finite values that vary, got total variation {total}. Look for missing rows."
+        )
+    return {name: float(np.square(np.broadcast_to(part, x.shape)).sum() / total) for name, part in parts.items()}
+
+
 def _differences(
     table: pd.DataFrame, arm: str, pairs: Pairs, values: Sequence[str], by: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
