@@ -25,6 +25,7 @@ MEASURES = (
     "partition_isotropy",  # of the output embeddings, at the states' own length
     "partition_isotropy_centred",
 )
+DIGITS = 6  # of a number in a table
 LEAST = 32  # distinct states below which k-means up to 16 clusters and ratios of neighbours say nothing
 
 
@@ -53,3 +54,8 @@ def measured(
         found["partition_isotropy"] = partition_isotropy(w, radius).log_value
         found["partition_isotropy_centred"] = partition_isotropy_centred(w, radius).log_value
     return found
+
+
+def short(value: float | int | None) -> float | int | None:
+    """A float to the digits that are kept: a table is read, compared and stored, and rounding noise is neither."""
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

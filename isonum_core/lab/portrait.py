@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score, mean_cosine
-from isonum_core.lab.anatomy import MEASURES, measured
+from isonum_core.lab.anatomy import MEASURES, measured, short
 from isonum_core.networks.forecast import anchored
 from isonum_core.networks.patched import Patched, PatchedModel, patched_model, say, word_loss
 from isonum_core.networks.train import Training, train
@@ -18,7 +18,6 @@ from isonum_core.worlds.baselines import last_value, mean_value, nmse, seasonal_
 
 TRAIN, TEST, ORDER, DRAW = 10, 11, 12, 13  # streams of random numbers; no pilot has seen them
 EXACT = 1e-12  # an nmse that is rounding error: a naive forecast that is never wrong leaves nothing to win
-DIGITS = 6  # of a number in the table
 
 ERRORS = ("nll", "nmse", "nmse_one", "crps", "skill", "skill_one")
 PROFILE = tuple(f"{half}_{site}" for half in ("iso", "cos") for site in ("embed", "block1", "block2"))
@@ -92,7 +91,7 @@ def portrait(
         for site in ("embed", "block1", "block2"):
             m = Moments.of(states[site].double().cpu())
             found |= {f"iso_{site}": float(iso_score(m)), f"cos_{site}": float(mean_cosine(m))}
-    return {name: _short(value) for name, value in found.items()}
+    return {name: short(value) for name, value in found.items()}
 
 
 def _errors(context: np.ndarray, actual: np.ndarray, forecast: np.ndarray, season: int) -> dict[str, float]:
@@ -110,8 +109,3 @@ def _errors(context: np.ndarray, actual: np.ndarray, forecast: np.ndarray, seaso
         found[f"nmse{suffix}"] = own
         found[f"skill{suffix}"] = skill(own, *naive) if min(naive) > EXACT else None
     return found
-
-
-def _short(value: float | int | None) -> float | int | None:
-    """A float to the digits that are kept: a table is read, compared and stored, and rounding noise is neither."""
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
