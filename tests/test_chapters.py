@@ -15,7 +15,9 @@ CHAPTERS = [path for path in sorted(BOOK.glob("*.md")) if "{code-cell}" in path.
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_runs_by_itself(chapter):
     notebook = jupytext.read(chapter)
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(BOOK)}}).execute()
+    where = {"metadata": {"path": str(BOOK)}}
+    # Nothing is asked of the kernel after the last cell, so it need not say goodbye.
+    NotebookClient(notebook, timeout=600, kernel_name="python3", shutdown_kernel="immediate", resources=where).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert cells and all(cell.execution_count for cell in cells)
     assert not [output.text for cell in cells for output in cell.outputs if output.get("name") == "stderr"]
