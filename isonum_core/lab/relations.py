@@ -6,6 +6,7 @@ knobs and seeds; of the error ratio 1 - skill the logarithm is averaged, because
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -51,26 +52,7 @@ def beside_twins(
     missing. `dropped` counts the rows that lack one of the four numbers. IsonumError for a model with skill on fewer
     than five families.
     """
-    every, found = skilled_rows(table, [measure]), []
-    names = [error, measure, measure + TWIN, INPUT]
-    for model in table.model.unique():
-        own = every[every.model == model]
-        rows = own[["family", "seed", *names]].dropna()
-        families = rows.family.nunique()
-        if families < LEAST:
-            raise IsonumError(
-                f"{model} has skill, and {measure} and {error}, on {families} families, expected at least {LEAST}. "
-                "Leave it out, and say so."
-            )
-        intervals = crossed_intervals(rows, lambda t: _numbers(t, names), rng, draws=draws)
-        p = _p_values(RANKS["between"](rows, names), rng)
-        facts = dict(families=families, rows=len(rows), dropped=len(own) - len(rows))
-        for key, i in intervals.items():
-            kind, predictor = key.split(" ", 1)
-            name = dict(model=model, measure=measure, error=error, kind=kind, predictor=predictor)
-            numbers = dict(rho=i.value, low=i.low, high=i.high, p=p.get(predictor) if kind == "between" else None)
-            found.append(name | numbers | facts)
-    return pd.DataFrame(found).astype({"p": float})
+    return _beside_twins(table, [measure], error, rng, draws)
 
 
 def relations(
@@ -79,11 +61,12 @@ def relations(
     """`beside_twins` of every measure and both errors, with Holm's p in the column `p_holm`.
 
     Read together, and so corrected together, are the contrasts between families of one predictor: all measures, both
-    errors, all models of the table.
+    errors, all models of the table. The input's correlation stands beside every measure and is one contrast, so it has
+    no p_holm. All measures of an error share their resamples, and the rows that lack one of them are dropped for all.
     """
-    found = [beside_twins(table, measure, error, rng, draws) for error in ERRORS for measure in measures]
+    found = [_beside_twins(table, measures, error, rng, draws) for error in ERRORS]
     every = pd.concat(found, ignore_index=True).assign(p_holm=np.nan)
-    for _, rows in every.dropna(subset="p").groupby("predictor"):
+    for _, rows in every[every.predictor != "input"].dropna(subset="p").groupby("predictor"):
         adjusted = holm({str(i): p for i, p in rows.p.items()})
         every.loc[rows.index, "p_holm"] = list(adjusted.values())
     return every
@@ -117,26 +100,54 @@ def sign_by_family(
     return pd.DataFrame(found)
 
 
-def _numbers(rows: pd.DataFrame, names: list[str]) -> dict[str, float]:
+def _beside_twins(
+    table: pd.DataFrame, measures: Sequence[str], error: Error, rng: np.random.Generator, draws: int
+) -> pd.DataFrame:
+    every, found = skilled_rows(table, measures), []
+    names = [error, INPUT, *measures, *(measure + TWIN for measure in measures)]
+    for model in table.model.unique():
+        own = every[every.model == model]
+        rows = own[["family", "seed", *names]].dropna()
+        families = rows.family.nunique()
+        if families < LEAST:
+            raise IsonumError(
+                f"{model} has skill, and {', '.join(measures)} and {error}, on {families} families, expected at least "
+                f"{LEAST}. Leave it out, and say so."
+            )
+        intervals = crossed_intervals(rows, lambda t: _numbers(t, names, measures), rng, draws=draws)
+        ranks = dict(zip(names, RANKS["between"](rows, names).T, strict=True))
+        p = {m: _p_values(*(ranks[name] for name in (error, m, m + TWIN, INPUT)), rng) for m in measures}
+        facts = dict(families=families, rows=len(rows), dropped=len(own) - len(rows))
+        for key, i in intervals.items():
+            measure, kind, predictor = key.split(" ", 2)
+            name = dict(model=model, measure=measure, error=error, kind=kind, predictor=predictor)
+            of = p[measure].get(predictor) if kind == "between" else None
+            found.append(name | dict(rho=i.value, low=i.low, high=i.high, p=of) | facts)
+    return pd.DataFrame(found).astype({"p": float})
+
+
+def _numbers(rows: pd.DataFrame, names: list[str], measures: Sequence[str]) -> dict[str, float]:
     found = {}
-    for kind, ranks in RANKS.items():
-        r = _correlations(ranks(rows, names))
-        trained, untrained, raw = map(float, r[0, 1:])
+    tables = {kind: _correlations(ranks(rows, names)) for kind, ranks in RANKS.items()}
+    for (t, measure), (kind, r) in itertools.product(enumerate(measures, start=2), tables.items()):
+        u = t + len(measures)
+        trained, untrained, raw = float(r[0, t]), float(r[0, u]), float(r[0, 1])
         numbers = {
             **{"trained": trained, "untrained": untrained, "input": raw},
             "trained - untrained": trained - untrained,
             "trained - input": trained - raw,
             "|trained| - |untrained|": abs(trained) - abs(untrained),
             "|trained| - |input|": abs(trained) - abs(raw),
-            "trained given untrained": partial_correlation(trained, untrained, r[1, 2]),
-            "trained given input": partial_correlation(trained, raw, r[1, 3]),
+            "trained given untrained": partial_correlation(trained, untrained, float(r[t, u])),
+            "trained given input": partial_correlation(trained, raw, float(r[t, 1])),
         }
-        found |= {f"{kind} {name}": value for name, value in numbers.items()}
+        found |= {f"{measure} {kind} {name}": value for name, value in numbers.items()}
     return found
 
 
-def _p_values(ranks: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-    error, trained, untrained, raw = ranks.T
+def _p_values(
+    error: np.ndarray, trained: np.ndarray, untrained: np.ndarray, raw: np.ndarray, rng: np.random.Generator
+) -> dict[str, float]:
     others = {"untrained": untrained, "input": raw}
     found = {"trained": permutation_p(trained, error, rng)}
     for name, other in others.items():
