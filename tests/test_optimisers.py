@@ -76,6 +76,14 @@ def test_any_row_can_be_computed_alone():
         assert all(abs(a[k] - b[k]) < 1e-9 for k in a if k != "arm")
 
 
+def test_an_arm_is_trained_once_and_again_for_another_configuration():
+    assert train(SHORT, "SGD") is train(replace(SHORT), "SGD")
+    other = train(replace(SHORT, seeds=(1, 0)), "SGD")[-1].w
+    assert not other.equal(train(SHORT, "SGD")[-1].w)
+    # A batched product may sum in another order: rounding, carried through 60 steps.
+    assert (other.flip(0) - train(SHORT, "SGD")[-1].w).abs().max() < 1e-9
+
+
 def test_unknown_arm_is_named():
     with pytest.raises(IsonumError, match="unknown arm 'adagrad'; expected one of SGD"):
         train(SHORT, "adagrad")

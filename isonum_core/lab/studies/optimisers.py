@@ -8,6 +8,7 @@ batch, float64, so nothing but the optimiser, the loss and the tying differs bet
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -85,8 +86,12 @@ def run(config: Optimisers) -> list[dict]:
     return rows
 
 
-def train(config: Optimisers, arm: str) -> list[Trained]:
-    """The recorded states of one arm, the first before any step. All seeds run side by side and never meet."""
+@lru_cache(maxsize=2 * len(ARMS))  # a chapter asks first for the rows of all arms, then for their weights
+def train(config: Optimisers, arm: str) -> tuple[Trained, ...]:
+    """The recorded states of one arm, the first before any step. All seeds run side by side and never meet.
+
+    Trained once and remembered: whoever asks again gets the same tensors, so do not change them in place.
+    """
     if arm not in ARMS:
         raise IsonumError(f"unknown arm {arm!r}; expected one of {', '.join(ARMS)}.")
     how = ARMS[arm]
@@ -113,7 +118,7 @@ def train(config: Optimisers, arm: str) -> list[Trained]:
             for (name, p), g in zip(leaves.items(), gradients, strict=True):
                 p.mul_(1 - how.rate * how.decay)
                 p.sub_(how.rate * _direction(how.rule, g, moments[name], step + 1, shared=name == "w"))
-    return found
+    return tuple(found)
 
 
 def _direction(rule: str, g: Tensor, moments: tuple[Tensor, Tensor], t: int, shared: bool) -> Tensor:
