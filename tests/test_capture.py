@@ -280,7 +280,9 @@ def test_a_site_that_does_not_fire_once_raises(model, site, count):
 
 
 def test_unknown_architecture():
-    with pytest.raises(IsonumError, match="blocks as in GPT-2; .*; PatchTSMixer was expected, got Linear. Add the path"):
+    with pytest.raises(
+        IsonumError, match="blocks as in GPT-2; .*; PatchTSMixer was expected, got Linear. Add the path"
+    ):
         sites(nn.Linear(2, 2))
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from isonum_core.errors import IsonumError
 from isonum_core.lab.anatomy import MEASURES
@@ -85,7 +86,7 @@ def sign_by_family(
     predictors = ("trained", "untrained", "input")
 
     def statistics(rows: pd.DataFrame) -> dict[str, float]:
-        r = _correlations(RANKS["between"](rows, names, "row"))
+        r = _correlations(stats.rankdata(rows[names].to_numpy(float), axis=0))
         return dict(zip(predictors, r[0, 1:], strict=True))
 
     for (model, family), every in skilled_rows(table, [measure]).groupby(["model", "family"], sort=False):
@@ -93,7 +94,7 @@ def sign_by_family(
         if rows.knob.nunique() < 3 or rows.seed.nunique() < 2:
             continue
         facts = dict(knobs=rows.knob.nunique(), rows=len(rows), dropped=len(every) - len(rows))
-        intervals = crossed_intervals(rows, lambda t: statistics(t.assign(row=range(len(t)))), rng, ["seed"], draws)
+        intervals = crossed_intervals(rows, statistics, rng, ["seed"], draws)
         for predictor, i in intervals.items():
             numbers = dict(predictor=predictor, rho=i.value, low=i.low, high=i.high)
             found.append(dict(model=model, family=family) | numbers | facts)
