@@ -108,7 +108,7 @@ class Moments:
     def gram(self) -> Float[Tensor, "k k"]:
         """The smaller of scatter (d, d) and rows rows^T (r, r): they share every non-zero eigenvalue."""
         self._need_second("this score")
-        return self.dense if self.rows is None else gram(self.rows).double()
+        return self.dense if self.rows is None else gram(self.rows)
 
     @cached_property
     def covariance(self) -> Float[Tensor, "d d"]:
@@ -133,12 +133,12 @@ class Moments:
     @cached_property
     def concentration(self) -> Float[Tensor, ""]:
         """||C||_F / tr C, from 1/sqrt(d) (even) to 1 (a line)."""
-        return torch.linalg.vector_norm(self.gram) / self.squares
+        return torch.linalg.vector_norm(self.gram, dtype=torch.float64) / self.squares
 
     @cached_property
     def frobenius_sq(self) -> Float[Tensor, ""]:
         """tr C^2 = sum of squared eigenvalues."""
-        return (self.gram**2).sum() / (self.n - 1) ** 2
+        return (self.gram.double() ** 2).sum() / (self.n - 1) ** 2
 
     def inner(self, other: Float[Tensor, "d d"]) -> Float[Tensor, ""]:
         """tr(C B) for a symmetric B, without forming C when n < d."""
@@ -150,7 +150,7 @@ class Moments:
     @cached_property
     def eigenvalues(self) -> Float[Tensor, "d"]:
         """Eigenvalues of C, largest first, padded with exact zeros beyond the rank that the rows allow."""
-        found = torch.linalg.eigvalsh(self.gram).flip(0).clamp_min(0) / (self.n - 1)
+        found = torch.linalg.eigvalsh(self.gram.double()).flip(0).clamp_min(0) / (self.n - 1)
         return torch.cat([found, found.new_zeros(self.d - found.shape[0])])
 
     def _need_second(self, what: str) -> None:
