@@ -26,7 +26,7 @@ from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn  # no
 from isonum_core.geometry.scores import iso_score, iso_score_star, mean_cosine  # noqa: E402
 
 torch.set_num_threads(1)
-# A process that has held a model keeps what it frees; a fresh one would give it back and fault it in again at each call.
+# A process that has held a model keeps what it frees; a fresh one would give it back, and fault it in at each call.
 torch.empty(7_000_000).fill_(0)
 
 
