@@ -1,0 +1,16 @@
+"""Numbers on their way into sentences: what a chapter's text says is computed by a cell and never typed."""
+
+from __future__ import annotations
+
+
+def say(**numbers: object) -> None:
+    """Glue each value, as its str, under its name: the text prints it with {glue:text}`name`. Needs MyST-NB."""
+    from myst_nb import glue  # the core runs where there is no book
+
+    for name, value in numbers.items():
+        glue(name, str(value), display=False)
+
+
+def interval(value: float, low: float, high: float, digits: int = 2) -> str:
+    """An estimate and its interval with signs, all in the estimate's unit: "+0.29 [-0.12, +0.59]"."""
+    return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
