@@ -6,7 +6,6 @@ import io
 import json
 import re
 import subprocess
-import zlib
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -16,8 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fontTools.subset import Options
-from fontTools.ttLib import TTFont
 from matplotlib.colors import to_rgb
 
 from isonum_core import figures
@@ -104,17 +101,6 @@ def test_provenance_knows_a_clean_tree_from_a_changed_one(tmp_path):
     # a folder inside somebody else's repository is not ours
     (tmp_path / "inside").mkdir()
     assert figures._commit(tmp_path / "inside") == ("unknown", None)
-
-
-def test_a_pdf_embeds_its_letters_and_no_table_that_moves_them():
-    before = list(Options._drop_tables_default)
-    pdf = citable(line(), "fig-line", data=TABLE, **WORDS).bytes("pdf")
-    streams = re.findall(rb"/FlateDecode.*?stream\n(.*?)\nendstream", pdf, re.DOTALL)
-    fonts = [data for data in map(zlib.decompress, streams) if data[:4] == b"\0\1\0\0"]  # how a TrueType font starts
-    assert fonts and b"/ToUnicode" in pdf
-    for font in map(TTFont, map(io.BytesIO, fonts)):
-        assert {"glyf", "hmtx"} <= set(font.keys()) and not {"GDEF", "GPOS", "GSUB"} & set(font.keys())
-    assert Options._drop_tables_default == before
 
 
 REFUSED = {
