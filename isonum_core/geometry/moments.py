@@ -106,7 +106,7 @@ class Moments:
 
     @cached_property
     def gram(self) -> Float[Tensor, "k k"]:
-        """The smaller of scatter (d, d) and rows rows^T (r, r): they share every non-zero eigenvalue."""
+        """The smaller of scatter (d, d), float64, and rows rows^T (r, r), as the rows: equal non-zero eigenvalues."""
         self._need_second("this score")
         return self.dense if self.rows is None else gram(self.rows)
 
