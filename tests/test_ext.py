@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -194,6 +195,45 @@ def test_mathjax_comes_from_the_site(site):
     page = (site / "book" / "chapter.html").read_text()
     assert re.search(r'src="\.\./_static/mathjax/tex-mml-chtml\.js', page) or "mathjax" in page
     assert (site / "_static" / "mathjax" / "tex-mml-chtml.js").stat().st_size > 1e6
+
+
+WAITING = """---
+file_format: mystnb
+kernelspec: {{name: python3, display_name: Python 3, language: python}}
+---
+# Chapter {me}
+
+```{{code-cell}} ipython3
+import time
+from pathlib import Path
+
+Path("{me}").touch()
+while not Path("{other}").exists():
+    time.sleep(0.02)
+assert not {fails}, "the core of chapter {me}"
+```
+"""
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one core executes one chapter at a time")
+def test_chapters_run_side_by_side_and_a_failure_is_reported_and_repeated_alone(tmp_path):
+    # Each of the two ends only once the other has begun.
+    (tmp_path / "a.md").write_text(WAITING.format(me="a", other="b", fails=True))
+    (tmp_path / "b.md").write_text(WAITING.format(me="b", other="a", fails=False))
+    (tmp_path / "index.md").write_text("# Book\n\n```{toctree}\na\nb\n```\n")
+    (tmp_path / "conf.py").write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
+        "extensions = ['myst_nb', 'isobook.execute']\n"
+        "nb_execution_mode, nb_execution_timeout, nb_execution_raise_on_error = 'cache', 60, True\n"
+        "nb_execution_show_tb, nb_execution_cache_path, exclude_patterns = True, '_build/.cache', ['_build']\n"
+    )
+    command = [sys.executable, "-m", "sphinx", "-b", "html", ".", "_build/html"]
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert first.returncode != 0 and "the core of chapter a" in first.stderr
+    (tmp_path / "a.md").write_text(WAITING.format(me="a", other="b", fails=False))
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    assert re.findall(r"Executing: .*(\w)\.md", second.stderr) == ["a"]
 
 
 STOPPED = {

@@ -1,6 +1,7 @@
 """The book's Sphinx extension: one small file per job, put together here.
 
 cache      the execution cache knows the code that the chapters call
+execute    chapters run side by side, before Sphinx reads them
 render     a citable figure in a notebook's output becomes a numbered figure of the page
 strict     what stops the build: naked images, code cells that did not run
 cite       BibTeX entries, from CITATION.cff
@@ -13,10 +14,10 @@ pages      small repairs and additions to single pages
 
 from __future__ import annotations
 
-from isobook import cache, cite, crate, gallery, mathjax, pages, publish, render, strict
+from isobook import cache, cite, crate, execute, gallery, mathjax, pages, publish, render, strict
 
 
 def setup(app):
-    for part in (cache, cite, render, strict, gallery, mathjax, pages, publish, crate):
+    for part in (cache, execute, cite, render, strict, gallery, mathjax, pages, publish, crate):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": False}
