@@ -10,7 +10,7 @@ def normal(rng, *shape):
     return torch.from_numpy(rng.normal(size=shape)).requires_grad_()
 
 
-@pytest.mark.parametrize("k", [5, 256, 301])  # whole, four equal strips, unequal strips
+@pytest.mark.parametrize("k", [5, 256, 301])  # below and above the block sizes of the libraries
 @pytest.mark.parametrize("transposed", [False, True])
 def test_gram_is_the_full_product_and_so_is_its_slope(rng, k, transposed):
     a = normal(rng, 7, k).T if transposed else normal(rng, k, 7)
