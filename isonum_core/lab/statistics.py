@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
 
@@ -245,8 +244,10 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
     max over k <= i of (m - k + 1) p_(k), at most 1, with p_(1) <= ... <= p_(m). Holm 1979. No assumption about how the
     contrasts depend on each other.
     """
-    if not p:
-        return {}
     if bad := [name for name, value in p.items() if not 0 <= value <= 1]:
         raise IsonumError(f"The p-value of {bad[0]!r} is {p[bad[0]]}, expected a number in [0, 1].")
-    return dict(zip(p, map(float, multipletests(list(p.values()), method="holm")[1]), strict=True))
+    values = np.array(list(p.values()), dtype=float)
+    order = np.argsort(values)
+    # statsmodels has this too, and collects garbage at every call: a third of a second beside torch.
+    values[order] = np.maximum.accumulate(values[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return dict(zip(p, map(float, values), strict=True))
