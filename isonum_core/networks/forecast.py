@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
 
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.tokens import EOS, PAD, MeanScale
@@ -92,8 +93,8 @@ def sample_paths(
     """Futures drawn token by token from a token model and turned back to numbers, in the units of the series.
 
     Only the ids of bins are drawn, never padding or end of series: their probability is shared out among the bins.
-    n series times S paths run side by side. The generator lives on the model's device. The model's mode is left as it
-    is: call `.eval()` first where it has dropout.
+    A series is read once; then its S paths run side by side. The generator lives on the model's device. The model's
+    mode is left as it is: call `.eval()` first where it has dropout.
     """
     if horizon < 1 or paths < 1 or not temperature > 0:
         raise IsonumError(
@@ -101,16 +102,21 @@ def sample_paths(
             f"horizon={horizon}, paths={paths}, temperature={temperature}. Correct the one that is off."
         )
     coded = [tokeniser.encode(x) for x in context]
-    device = next(model.parameters()).device
-    read = _ids(coded).to(device).repeat_interleave(paths, dim=0)
+    read = _ids(coded).to(next(model.parameters()).device)
     first = tokeniser.n_special + 1
+    # What the paths of a series have in common is read once, and then repeated.
+    fixed, drawn, cache = {}, [], None
     if model.config.is_encoder_decoder:
         mask = (read != PAD).long()
-        fixed = {"encoder_outputs": model.get_encoder()(input_ids=read, attention_mask=mask), "attention_mask": mask}
-        name, fed = "decoder_input_ids", torch.full((len(read), 1), model.config.decoder_start_token_id, device=device)
+        states = model.get_encoder()(input_ids=read, attention_mask=mask).last_hidden_state
+        states, mask = (each.repeat_interleave(paths, dim=0) for each in (states, mask))
+        fixed = {"encoder_outputs": BaseModelOutput(states), "attention_mask": mask}
+        name, fed = "decoder_input_ids", torch.full_like(mask[:, :1], model.config.decoder_start_token_id)
     else:
-        fixed, name, fed = {}, "input_ids", read
-    drawn, cache = [], None
+        if read.shape[1] > 1:
+            cache = model(input_ids=read[:, :-1], use_cache=True).past_key_values
+            cache.batch_repeat_interleave(paths)
+        name, fed = "input_ids", read[:, -1:].repeat_interleave(paths, dim=0)
     for _ in range(horizon):
         out = model(**fixed, **{name: fed}, past_key_values=cache, use_cache=True)
         cache = out.past_key_values
