@@ -8,6 +8,8 @@ STAMP := .venv/installed-$(firstword $(shell cat requirements*.txt pyproject.tom
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
+# Empty is off: what one of the dozens of interpreters has compiled the others read, also where images switch that off.
+export PYTHONDONTWRITEBYTECODE :=
 CHAPTERS := $(basename $(notdir $(wildcard book/*.md)))
 
 .PHONY: test book serve clean $(CHAPTERS:%=run-%)

@@ -1,6 +1,7 @@
 """Fixtures that several test files share. Imports nothing of isonum_core: the type checks are installed after this."""
 
 import hashlib
+import importlib
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+# What the core imports while its type checks are installed is compiled anew, source by source; so the large come first.
+for library in ("sklearn.cluster", "transformers"):
+    importlib.import_module(library)
 
 
 def pytest_addoption(parser):
