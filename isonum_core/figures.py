@@ -9,11 +9,7 @@ import base64
 import dataclasses
 import io
 import json
-import platform
 import re
-import subprocess
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -25,6 +21,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from isonum_core.errors import IsonumError
+from isonum_core.origin import checkout, software
 
 # What a citable figure is called inside a notebook's output. The book's Sphinx extension looks for this name.
 MIME = "application/vnd.isonum.figure+json"
@@ -43,17 +40,6 @@ DARK = dict(
     )
 )
 
-_LIBRARIES = (
-    "numpy",
-    "torch",
-    "transformers",
-    "pandas",
-    "scipy",
-    "scikit-learn",
-    "statsmodels",
-    "matplotlib",
-    "seaborn",
-)
 # No dates: two builds must give the same bytes.
 _METADATA = {
     "svg": {"Date": None},
@@ -125,16 +111,13 @@ def provenance(**facts: Any) -> dict:
     Facts may be numbers, words, arrays, tables, lists, dicts and dataclasses; `device="..."` replaces "cpu".
     IsonumError when a fact cannot be written as JSON (an object without a plain form, a NaN or an infinity).
     """
-    root = Path(__file__).resolve().parent.parent
-    commit, dirty = _commit(root)
+    commit, dirty = checkout()
     facts = {key: _plain(key, value) for key, value in facts.items()}
     return {
-        "commit": commit,
+        "commit": commit or "unknown",
         "dirty": dirty,
         "device": facts.pop("device", "cpu"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {name: metadata.version(name) for name in ("isonum", *_LIBRARIES)},
+        **software("isonum", "matplotlib", "seaborn"),
         "facts": facts,
     }
 
@@ -223,20 +206,6 @@ def _checked(id: str, data: pd.DataFrame, caption: str, alt: str) -> tuple[str, 
     if data.index.nlevels > 1 or data.index.name is not None or not pd.api.types.is_integer_dtype(data.index):
         raise IsonumError(f"The data of {id} hold values in the index, which the CSV drops. Call reset_index() first.")
     return caption, alt
-
-
-def _commit(root: Path) -> tuple[str, bool | None]:
-    """Commit of the checkout that holds the package and whether files differ from it; unknown outside a checkout."""
-
-    def git(*args: str) -> str:
-        return subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
-            return "unknown", None
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown", None
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,7 +16,6 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from isonum_core import figures
 from isonum_core.errors import IsonumError
 from isonum_core.figures import DARK, GRID, INK, MIME, PALETTE, PAPER, citable, dark_svg, ink_on, provenance, theme
 
@@ -83,24 +81,6 @@ def test_provenance_says_where_from():
     assert record["device"] == "cpu"
     assert record["versions"]["torch"] == torch.__version__
     assert json.loads(json.dumps(record, allow_nan=False)) == record
-
-
-def test_provenance_knows_a_clean_tree_from_a_changed_one(tmp_path):
-    def git(*args):
-        subprocess.run(["git", "-C", tmp_path, *args], check=True, capture_output=True)
-
-    assert figures._commit(tmp_path) == ("unknown", None)
-    git("init")
-    (tmp_path / "a").write_text("a")
-    git("add", "a")
-    git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-m", "a")
-    commit, dirty = figures._commit(tmp_path)
-    assert re.fullmatch("[0-9a-f]{40}", commit) and dirty is False
-    (tmp_path / "a").write_text("b")
-    assert figures._commit(tmp_path) == (commit, True)
-    # a folder inside somebody else's repository is not ours
-    (tmp_path / "inside").mkdir()
-    assert figures._commit(tmp_path / "inside") == ("unknown", None)
 
 
 REFUSED = {

@@ -17,7 +17,7 @@ import isonum_core
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "isonum_core"
 # A wing imports only from those before it.
-ORDER = "errors geometry theory worlds networks lab reading report prose figures __main__".split()
+ORDER = "errors origin geometry theory worlds networks lab reading report prose figures __main__".split()
 FILES = sorted(CORE.rglob("*.py"))
 CHAPTERS = sorted((ROOT / "book").glob("*.md"))
 TEXTS = [

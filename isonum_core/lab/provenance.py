@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
-import subprocess
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
-LIBRARIES = ("numpy", "torch", "transformers", "pandas", "scipy", "scikit-learn", "statsmodels")
+from isonum_core.origin import ROOT, checkout, software
 
 
 def environment(device: str, module_file: str) -> dict:
@@ -22,15 +18,13 @@ def environment(device: str, module_file: str) -> dict:
     the package and the study's own file; it names the code where a tree travels without its history. There the
     environment variable ISONUM_COMMIT may name the commit; else commit and dirty are null.
     """
-    commit, dirty = _commit()
+    commit, dirty = checkout(ROOT, "isonum_core")
     return {
-        "commit": commit,
+        "commit": commit or os.environ.get("ISONUM_COMMIT"),
         "dirty": dirty,
         "code": code_hash(module_file),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {name: metadata.version(name) for name in LIBRARIES},
+        **software(),
     }
 
 
@@ -40,15 +34,3 @@ def code_hash(module_file: str | Path) -> str:
     for path in (*sorted((ROOT / "isonum_core").rglob("*.py")), Path(module_file)):
         digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-def _commit() -> tuple[str | None, bool | None]:
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() == ROOT:
-            return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", "isonum_core"))
-    except (OSError, subprocess.CalledProcessError):
-        pass
-    return os.environ.get("ISONUM_COMMIT"), None
