@@ -17,7 +17,7 @@ from isonum_core.lab.portrait import COLUMNS, ORDER, SIZES, TEST, TRAIN
 from isonum_core.lab.studies import architecture, data
 from isonum_core.lab.studies.data import Data, run
 from isonum_core.lab.study import find_study
-from isonum_core.networks.patched import Patched, patched_model, say
+from isonum_core.networks.patched import Patched, patched_model, predict
 from isonum_core.worlds.families import FAMILIES
 
 TWIN = Data("sine_noise", "gpt2", 0, False, "quick")
@@ -34,7 +34,7 @@ def test_errors_of_the_untrained_twin_by_hand():
     assert [row["knob"] for row in rows] == list(FAMILIES["sine_noise"].grid)
     x = FAMILIES["sine_noise"].draw(0.1, 144, np.random.default_rng([TEST, 0]), 40)
     c, y = x[:, :128], x[:, 128:]
-    said = say(patched_model(Patched("gpt2", d=16), 0).eval(), torch.tensor(c)).mean.numpy()
+    said = predict(patched_model(Patched("gpt2", d=16), 0).eval(), torch.tensor(c)).mean.numpy()
     variance = c.var(1, keepdims=True)
     error = {
         name: ((y - f) ** 2 / variance).mean()

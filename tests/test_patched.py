@@ -9,7 +9,7 @@ from scipy.integrate import trapezoid
 
 from isonum_core.errors import IsonumError
 from isonum_core.networks.forecast import anchored
-from isonum_core.networks.patched import TRUNKS, Patched, Said, patched_model, say, word_ids, word_loss
+from isonum_core.networks.patched import TRUNKS, Patched, Predictive, patched_model, predict, word_ids, word_loss
 from isonum_core.networks.train import Training, train
 from isonum_core.theory.loglinear import probabilities
 
@@ -32,7 +32,7 @@ def test_a_seed_gives_a_model_without_dropout_and_leaves_the_generator_alone(tru
 @pytest.mark.parametrize("trunk", TRUNKS)
 def test_one_step_ahead_is_the_log_linear_model_of_its_table_and_state(trunk):
     model = patched_model(Patched(trunk, **SMALL), 0).eval()
-    states, said = model.states(windows()), say(model, windows())
+    states, said = model.states(windows()), predict(model, windows())
     assert list(states) == ["embed", "block1", "block2", "read"]
     assert all(x.shape == (6, 16) for x in states.values())
     expected = probabilities(model.table.double(), states["read"].double())
@@ -62,7 +62,7 @@ def test_all_trunks_have_the_same_size_to_two_percent():
 def test_shifting_and_scaling_a_series_shifts_and_scales_what_is_said(trunk):
     model = patched_model(Patched(trunk, **SMALL), 0).eval()
     x = windows()
-    plain, moved = say(model, x), say(model, 40 + 8 * x)
+    plain, moved = predict(model, x), predict(model, 40 + 8 * x)
     assert torch.allclose(plain.p, moved.p, atol=1e-4)
     assert torch.allclose(40 + 8 * plain.mean, moved.mean, atol=1e-2)
 
@@ -77,8 +77,8 @@ def test_the_loss_is_the_cross_entropy_of_what_is_said():
     model = patched_model(Patched("gpt2", **SMALL), 0).eval()
     x = windows(length=36)
     loss = word_loss(model, x[:, :32], x[:, 32:]).item()
-    assert say(model, x[:, :32]).nll(x[:, 32:].double()).item() == pytest.approx(loss, rel=1e-5)
-    flat = Said(
+    assert predict(model, x[:, :32]).nll(x[:, 32:].double()).item() == pytest.approx(loss, rel=1e-5)
+    flat = Predictive(
         torch.full((2, 3, 12), 1 / 12, dtype=torch.float64),
         torch.linspace(-4, 4, 12).double(),
         *(torch.ones(2, 1, dtype=torch.float64) for _ in range(2)),
@@ -97,13 +97,13 @@ def test_crps_is_the_integral_of_the_squared_distance_between_distributions(rng)
         for i in range(3)
         for j in range(2)
     ]
-    assert Said(p, centres, last, scale).crps(target).item() == pytest.approx(np.mean(own), abs=2e-4)
+    assert Predictive(p, centres, last, scale).crps(target).item() == pytest.approx(np.mean(own), abs=2e-4)
 
 
 def test_a_certain_forecast_has_the_absolute_error_as_crps_and_itself_as_mean():
     centres = torch.linspace(-2, 2, 5).double()
     p = torch.nn.functional.one_hot(torch.tensor([[3]]), 5).double()
-    said = Said(p, centres, torch.tensor([[10.0]]).double(), torch.tensor([[2.0]]).double())
+    said = Predictive(p, centres, torch.tensor([[10.0]]).double(), torch.tensor([[2.0]]).double())
     assert said.mean.item() == 12 and said.crps(torch.tensor([[15.0]]).double()).item() == pytest.approx(1.5)
 
 
@@ -112,7 +112,7 @@ def test_training_learns_a_sine_better_than_its_mean():
     x = torch.sin(0.4 * t + 6.28 * torch.rand(64, 1, generator=torch.Generator().manual_seed(0)))
     model = patched_model(Patched("gpt2", **SMALL), 0)
     train(model, lambda m, step: word_loss(m, x[:, :32], x[:, 32:]), Training(60, 1e-2))
-    said = say(model.eval(), x[:, :32])
+    said = predict(model.eval(), x[:, :32])
     assert ((said.mean - x[:, 32:]) ** 2).mean() < 0.1 * x[:, 32:].var()
 
 

@@ -45,7 +45,10 @@ def crossed_contrasts(
     `p`: of `crossed_t`, which is not. A verdict needs the latter.
     """
     names, wide = _differences(table, arm, pairs, values, factors)
-    means = lambda t: {name: t[name].to_numpy().mean() for name in wide}  # noqa: E731
+
+    def means(t: pd.DataFrame) -> dict[str, float]:
+        return {name: t[name].to_numpy().mean() for name in wide}
+
     short, found = crossed_intervals(wide.reset_index(), means, rng, factors, draws), []
     for name, i in short.items():
         own = dataclasses.asdict(crossed_t(wide[name].unstack().to_numpy()))

@@ -12,7 +12,7 @@ from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score, mean_cosine
 from isonum_core.lab.anatomy import MEASURES, measured, short
 from isonum_core.networks.forecast import anchored
-from isonum_core.networks.patched import Patched, PatchedModel, patched_model, say, word_loss
+from isonum_core.networks.patched import Patched, PatchedModel, patched_model, predict, word_loss
 from isonum_core.networks.train import Training, train
 from isonum_core.worlds.baselines import last_value, mean_value, nmse, seasonal_naive, skill
 
@@ -80,7 +80,7 @@ def portrait(
     if not varies.any():  # no scale, so no error, and one state
         return found
     past, future = torch.tensor(context), torch.tensor(actual)
-    said = say(model, past)
+    said = predict(model, past)
     found |= {"nll": float(said.nll(future)), "crps": float(said.crps(future))}
     found |= _errors(context, actual, said.mean.numpy(), season)
     states = model.states(past.float().to(model.centres.device))

@@ -80,8 +80,7 @@ def crossed_bootstrap(
     factor as influences. IsonumError when the statistic is undefined on the table or on over 5 % of the draws, or has
     no bca interval; WeakNumberWarning when a factor has one level, whose variation the interval cannot contain.
     """
-    one = lambda t: {"": statistic(t)}  # noqa: E731
-    return crossed_intervals(table, one, rng, factors, draws, level, method)[""]
+    return crossed_intervals(table, lambda t: {"": statistic(t)}, rng, factors, draws, level, method)[""]
 
 
 def crossed_intervals(

@@ -19,8 +19,8 @@ from pathlib import Path
 import pandas as pd
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.provenance import ROOT
 from isonum_core.lab.study import PROFILES, Cells, Study, find_study
+from isonum_core.origin import ROOT
 
 RESULTS = ROOT / "book" / "results"
 

@@ -166,7 +166,8 @@ def _run(model: nn.Module, batches: Iterable, wanted: list[Site], positions: str
     handles = [_hook(site, met) for site in wanted]
     seen = 0
     try:
-        for seen, batch in enumerate(batches, start=1):  # noqa: B007
+        for batch in batches:
+            seen += 1
             batch = {key: value.to(device) for key, value in batch.items()}
             for stream in sorted({site.stream for site in wanted}):
                 current[stream] = (_counted(batch, stream, positions), batch[f"{stream}input_ids"])

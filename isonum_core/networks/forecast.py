@@ -94,7 +94,8 @@ def sample_paths(
 
     Only the ids of bins are drawn, never padding or end of series: their probability is shared out among the bins.
     A series is read once; then its S paths run side by side. The generator lives on the model's device. The model's
-    mode is left as it is: call `.eval()` first where it has dropout.
+    mode is left as it is: call `.eval()` first where it has dropout. IsonumError below one step or path, and at a
+    temperature that is not positive.
     """
     if horizon < 1 or paths < 1 or not temperature > 0:
         raise IsonumError(

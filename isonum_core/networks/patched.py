@@ -101,8 +101,8 @@ class PatchedModel(nn.Module):
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a model says of n windows: probabilities of the words at each step, and what the words are worth.
+class Predictive:
+    """Predictive distributions of n windows: probabilities of the words at each step, and what the words are worth.
 
     A word v of window i stands for last_i + scale_i centre_v, in the unit of the series.
     """
@@ -134,12 +134,12 @@ class Said:
 
 
 @torch.no_grad()
-def say(model: PatchedModel, context: Float[Tensor, "n C"]) -> Said:
-    """The model's forecast of windows, computed on the model's device in its precision and handed back in float64."""
+def predict(model: PatchedModel, context: Float[Tensor, "n C"]) -> Predictive:
+    """Predictive distributions of windows, computed on the model's device in its precision and handed back in float64."""
     home = model.centres
     x = context.to(home.device, home.dtype)
     last, scale = anchored(context.double())
-    return Said(model(x).double().softmax(-1).cpu(), home.double().cpu(), last.cpu(), scale.cpu())
+    return Predictive(model(x).double().softmax(-1).cpu(), home.double().cpu(), last.cpu(), scale.cpu())
 
 
 def word_loss(model: PatchedModel, context: Float[Tensor, "n C"], target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:

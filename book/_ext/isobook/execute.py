@@ -14,6 +14,7 @@ from myst_nb.core.read import is_myst_markdown_notebook
 
 
 def side_by_side(app, env, docnames):
+    """Execute those of the pages to be read that are notebooks and not in the cache yet."""
     if app.config.nb_execution_mode != "cache":
         return
     paths = [str(env.doc2path(name)) for name in sorted(docnames)]
@@ -21,6 +22,7 @@ def side_by_side(app, env, docnames):
     cache = get_cache(app.config.nb_execution_cache_path)
     for chapter in chapters:
         cache.add_nb_to_project(chapter, read_data={"type": "plugin", "name": "myst_nb_md"})
+    # At this level the executor prints which chapter begins and which is done.
     progress = logging.getLogger(__name__)
     progress.setLevel(logging.INFO)
     # A chapter that fails stays out of the cache: Sphinx executes it again, and says in its own words what is wrong.

@@ -149,7 +149,10 @@ def _source(config: Optimisers, how: Arm, g: torch.Generator) -> tuple[Tensor, T
 
 def _initial(config: Optimisers, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """W (N, d) and the context embeddings (K, d) with rows of length about 1/3, M (d, d) near the identity."""
-    normal = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)  # noqa: E731
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
+
     d = config.d
     w, e = (normal(rows, d) / (3 * d**0.5) for rows in (config.vocabulary, config.contexts))
     return w, torch.eye(d, dtype=torch.float64) + 0.1 * normal(d, d), e

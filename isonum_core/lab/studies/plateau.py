@@ -73,7 +73,10 @@ def _train(config: Plateau, arm: str, record: set[int]) -> list[dict]:
 def _draw(config: Plateau, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Contexts x (n, d), teacher's head W (N, d), student's first head and its B (d, d)."""
     g = torch.Generator().manual_seed(seed)
-    normal = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)  # noqa: E731
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
+
     n_tokens, d = config.vocabulary, config.d
     w, mean = normal(n_tokens, d) / d**0.5, normal(d)
     w = w - w.mean(0) + config.mean_length * mean / mean.norm()

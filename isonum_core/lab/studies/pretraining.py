@@ -46,7 +46,7 @@ from torch import Tensor, nn
 
 from isonum_core.errors import IsonumError
 from isonum_core.lab.anatomy import MEASURES, measured, short
-from isonum_core.networks.patched import Said
+from isonum_core.networks.patched import Predictive
 from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.networks.train import OPTIMISERS, Training, train
 from isonum_core.worlds.baselines import mean_value, nmse, skill
@@ -256,7 +256,7 @@ def judged(model: nn.Module, series: Float[np.ndarray, "n T"], target: str) -> d
     h = torch.cat(parts)[:, CONTEXT - 1 :]
     p = model.lm_head(h)[..., FIRST:].double().softmax(-1).cpu()
     middle, scale = map(torch.from_numpy, units(series))
-    said = Said(p, TOKENS.centres.double(), middle, scale)
+    said = Predictive(p, TOKENS.centres.double(), middle, scale)
     actual = torch.from_numpy(series[:, CONTEXT:])
     own, *naive = (_nmse(series, forecast) for forecast in (said.mean.numpy(), *_naive(series, target)))
     errors = (float(said.nll(actual)), own, float(said.crps(actual)), skill(own, *naive))
