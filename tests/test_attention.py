@@ -38,12 +38,13 @@ def draw(seed: int, n: int, d: int, size: float = 1.0, offset: float = 0.0, v: i
     return x, a, None if v is None else torch.tensor(r.normal(size=(d, v)))
 
 
-def output(x, a, mask=None, w_v=None):
-    """The head written with autograd's own pieces."""
-    s = torch.einsum("id,de,je->ij", x, a, x)
+def output(x, a, mask=None, w_v=None, keys=None):
+    """The head written with autograd's own pieces. `keys` are what is read, if not x itself."""
+    keys = x if keys is None else keys
+    s = torch.einsum("id,de,je->ij", x, a, keys)
     if mask is not None:
         s = s.masked_fill(~mask, -torch.inf)
-    y = x if w_v is None else x @ w_v
+    y = keys if w_v is None else keys @ w_v
     return torch.softmax(s, -1) @ y
 
 
@@ -113,9 +114,13 @@ def test_parameter_gradients_equal_autograd(head, k, v, causal):
     scale = float(x.abs().max() ** 3 * g.abs().max() * n) * TIGHT
     for name, want in (("a", a.grad), ("w_q", w_q.grad), ("w_k", w_k.grad), ("w_v", w_v.grad)):
         assert float((getattr(got, name) - want).abs().max()) <= max(TIGHT * float(want.abs().max()), scale), name
-    if size in (0.3, 1e-6, 0.0) and n > 1 and not (causal and n < 3):
-        assert relative(got.a, a.grad) <= TIGHT
-    assert torch.allclose(got.a, sum(torch.outer(x[i], h.covariance[i] @ (w_v @ g[i])) for i in range(n)).detach())
+    terms = torch.stack([torch.outer(x[i], h.covariance[i] @ (w_v @ g[i])) for i in range(n)]).detach()
+    assert torch.allclose(got.a, terms.sum(0))
+    if size in (0.3, 1e-6, 0.0):
+        # Autograd loses digits where tokens are closer to each other than to zero. Keys hide a shift: centre them.
+        b = a.detach().requires_grad_()
+        (want,) = torch.autograd.grad((output(x, b, mask, w_v.detach(), keys=x - x.mean(0)) * g).sum(), b)
+        assert float((got.a - want).abs().max()) <= TIGHT * float(terms.abs().sum(0).max())
 
 
 def test_gradcheck_through_the_weights():
