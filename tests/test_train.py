@@ -217,7 +217,8 @@ def bare(model, steps):
 def test_the_loop_costs_at_most_15_per_cent_more_than_a_bare_one(record_property):
     """CPU time of one thread for the same arithmetic (no clipping in either), the best of alternating rounds.
 
-    Other work on the machine only ever adds to a time. Models of the studies are larger, which makes the share smaller.
+    Other work on the machine only ever adds to a time: the rounds are short and many, so that some are left alone.
+    Models of the studies are larger, which makes the share smaller.
     """
     start, steps, threads = gpt2(), 25, torch.get_num_threads()
     times, ratio = {"ours": [], "bare": []}, math.inf
@@ -225,7 +226,7 @@ def test_the_loop_costs_at_most_15_per_cent_more_than_a_bare_one(record_property
     gc.collect()
     gc.disable()  # as timeit does: what it sweeps is what all other tests of this process have left behind
     try:
-        while len(times["bare"]) < 5 or (ratio > 1.15 and len(times["bare"]) < 40):
+        while len(times["bare"]) < 10 or (ratio > 1.15 and len(times["bare"]) < 100):
             for name in times:
                 model = copy.deepcopy(start)
                 begin = time.process_time()

@@ -135,7 +135,7 @@ class Predictive:
 
 @torch.no_grad()
 def predict(model: PatchedModel, context: Float[Tensor, "n C"]) -> Predictive:
-    """Predictive distributions of windows, computed on the model's device in its precision and handed back in float64."""
+    """Predictive distributions of windows, computed on the model's device in its precision, handed back in float64."""
     home = model.centres
     x = context.to(home.device, home.dtype)
     last, scale = anchored(context.double())
