@@ -6,9 +6,16 @@ import json
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
+
+# The same examples in every run, so that red means that something has changed. The weekly run draws fresh ones:
+# --hypothesis-profile=fresh, which prints how to see a failure again.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("fresh", print_blob=True)
+hypothesis.settings.load_profile("same")
 
 # What the core imports while its type checks are installed is compiled anew, source by source; so the large come first.
 for library in ("sklearn.cluster", "transformers"):
