@@ -49,9 +49,14 @@ _METADATA = {
 
 
 def theme() -> None:
-    """Set the look of every later figure: white paper, our ink and palette, no letter below 9 points."""
+    """Set the look of every later figure: white paper, our ink and palette, no letter below 9 points.
+
+    A notebook then draws a figure where it is cited, or by `plt.show()`, and no more at the end of every cell before.
+    """
     import seaborn as sns  # a second to import, which a page without figures need not wait for
 
+    plt.switch_backend(mpl.get_backend())  # loaded here, as a notebook's backend turns the drawing on when it is loaded
+    plt.ioff()
     sns.set_theme(
         context="notebook",
         style="ticks",
