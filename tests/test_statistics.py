@@ -257,8 +257,15 @@ def test_holm_errs_at_most_as_often_as_it_says(rng):
     assert np.mean(wrong) == pytest.approx(0.05, abs=0.012)
 
 
+def test_a_resample_is_computed_once(rng):
+    """In any order the same levels are one resample: 3 of 3 can be drawn in ten ways."""
+    asked = []
+    crossed_bootstrap(crossed(rng, 4, 3), lambda t: asked.append(t) or mean(t), rng, factors=["seed"], draws=400)
+    assert len(asked) == 1 + 10
+
+
 def test_what_cannot_be_said_is_refused(rng):
-    table = crossed(rng, 5, 3)
+    table = crossed(rng, 12, 5)  # so many that no resample comes twice
     with pytest.raises(IsonumError, match="no column 'famly'"):
         crossed_bootstrap(table, mean, rng, factors=["famly"])
     with pytest.raises(IsonumError, match="no rows or a factor with missing"):

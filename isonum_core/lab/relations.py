@@ -86,7 +86,7 @@ def sign_by_family(
     predictors = ("trained", "untrained", "input")
 
     def statistics(rows: pd.DataFrame) -> dict[str, float]:
-        r = _correlations(stats.rankdata(rows[names].to_numpy(float), axis=0))
+        r = _correlations(stats.rankdata(np.column_stack([rows[x] for x in names]), axis=0))
         return dict(zip(predictors, r[0, 1:], strict=True))
 
     for (model, family), every in skilled_rows(table, [measure]).groupby(["model", "family"], sort=False):

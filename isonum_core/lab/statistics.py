@@ -103,7 +103,7 @@ def crossed_intervals(
         raise IsonumError(
             f"{_called(bad[0])} is {whole[bad[0]]} on the whole table, expected a finite number. Look at its input."
         )
-    drawn = [statistics(resample.draw(rng)) for _ in range(draws)]
+    drawn = resample.drawn(statistics, rng, draws)
     levels, tails = dict(zip(factors, resample.shape, strict=True)), np.array([(1 - level) / 2, (1 + level) / 2])
     intervals = {}
     for name, value in whole.items():
@@ -143,8 +143,16 @@ class _Crossed:
         self.count = np.bincount(cell, minlength=math.prod(self.shape))
         self.start = np.cumsum(self.count) - self.count
 
-    def draw(self, rng: np.random.Generator) -> pd.DataFrame:
-        return self.relabelled([rng.integers(n, size=n) for n in self.shape])
+    def drawn(self, statistics: Callable, rng: np.random.Generator, draws: int) -> list[Mapping[str, float]]:
+        """The statistics of every resample. The order of its levels says nothing, and five seeds have 126 resamples."""
+        known, drawn = {}, []
+        for _ in range(draws):
+            levels = [np.sort(rng.integers(n, size=n)) for n in self.shape]
+            key = b"".join(chosen.tobytes() for chosen in levels)
+            if key not in known:
+                known[key] = statistics(self.relabelled(levels))
+            drawn.append(known[key])
+        return drawn
 
     def leave_one_out(self) -> Iterator[list[pd.DataFrame]]:
         """For each factor with more than one level, the tables that lack one of its levels."""
