@@ -27,8 +27,8 @@ from isonum_core.geometry.partition_expansions import (
 
 # Candidate rows offered as starting directions, and how many starts survive the first look.
 LONGEST_ROWS, STARTS = 64, 24
-# Steps that all starts take, and how many of them are then polished.
-STEPS, FINALISTS = 60, 4
+# Steps that all starts take, and how many of them are then polished; nearer than this share of r they are one valley.
+STEPS, FINALISTS, APART = 60, 4, 1e-3
 # A start whose step moves log Z by less than this share of its size is left to the polish; below the second, rounding.
 SETTLED, ROUNDING = 1e-12, 1e-15
 # Up to this many rows the diameter is computed; beyond, twice the largest distance from the mean bounds it in O(N d).
@@ -148,7 +148,9 @@ def _best(w: Tensor, r: float, h: Tensor, step: Callable) -> tuple[Tensor, int]:
         moving[old] = refused | (gain > SETTLED * new[1].abs().clamp_min(1))
         steps += 1
     order = (-sign * state[1]).argsort()[:FINALISTS]
-    ends = [_polish(w, r, state[0][i], sign) for i in order]
+    finalists = state[0][order]
+    repeated = (torch.cdist(finalists, finalists) < APART * r).tril(-1).any(1)
+    ends = [_polish(w, r, h, sign) for h in finalists[~repeated]]
     value, h, more = max(ends, key=lambda end: sign * end[0])
     return h, steps + more
 
