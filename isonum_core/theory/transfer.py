@@ -100,7 +100,7 @@ def forecast_constant(
 
 
 def rms_guarantee(
-    kl: Float[Tensor, "*b"], spread: Float[Tensor, "*b"], delta: Float[Tensor, "*b"]
+    kl: Float[Tensor, "*b"], spread: Float[Tensor, "*b"], delta: Float[Tensor, "*#b"]
 ) -> Float[Tensor, "*b"]:
     """Bound on the root mean square of raw logit error under p, in nats: sqrt((2 + S) KL) + KL + delta.
 
