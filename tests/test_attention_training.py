@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from isonum_core.lab.studies.attention_training import Config, run
@@ -11,9 +12,11 @@ from isonum_core.lab.studies.attention_training import Config, run
 SHORT = Config(steps=20, every=10, sequences=8)
 
 
-def test_a_row_can_be_recomputed_alone():
+def test_a_run_does_not_see_the_others():
     assert run(SHORT) == run(SHORT)
-    assert run(replace(SHORT, seed=1)) != run(SHORT)
+    alone, beside = pd.DataFrame(run(replace(SHORT, seeds=(1,)))), pd.DataFrame(run(replace(SHORT, seeds=(0, 1))))
+    pd.testing.assert_frame_equal(alone, beside[beside.seed == 1].reset_index(drop=True), rtol=1e-9)
+    assert run(replace(SHORT, seeds=(1,)))[0]["excess"] != run(SHORT)[0]["excess"]
 
 
 @pytest.mark.parametrize("arm", ["attention", "uniform", "none"])

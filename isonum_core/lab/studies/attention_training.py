@@ -18,15 +18,16 @@ from isonum_core.theory.attention import Attention, score_gradient
 
 @dataclass(frozen=True)
 class Config:
-    """One run: states x_i + sum_j P_ij x_j, soft labels of a teacher of the same form, full-batch gradient descent.
+    """Runs of one kind: states x_i + sum_j P_ij x_j, soft labels of a teacher of the same form, full-batch descent.
 
+    seeds          one run each; they share every step and nothing else
     arm            "attention" learns the scores; "uniform" keeps A = 0, so P_ij = 1/n; "none" drops the sum
     spike          standard deviation of the first direction of the initial embeddings over that of the others
     teacher_spike  the same for the teacher, in whose world the embeddings must live
     rate           plain descent: Adam rescales directions, and would hide what is asked here
     """
 
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
     arm: Literal["attention", "uniform", "none"] = "attention"
     spike: float = 4.0
     teacher_spike: float = 1.0
@@ -40,45 +41,51 @@ class Config:
 
 
 def run(config: Config) -> list[dict]:
-    """One row every `every` steps, with
+    """One row for each seed every `every` steps, with
 
     excess             cross-entropy above the teacher's own, nats a token
     pr_embeddings      participation ratio of the embeddings' covariance, in [1, d]
     pr_score_gradient  that of G^T G for the gradient G which the scores get (or would get, in the control arms)
     """
     c = config
-    g = torch.Generator().manual_seed(c.seed)
-    tokens = torch.randint(c.vocabulary, (c.sequences, c.length), generator=g)
-    teacher, embeddings = _cloud(c, c.teacher_spike, g), _cloud(c, c.spike, g)
-    flat = c.d**-0.5
-    teacher_head, head = flat * _cloud(c, 1.0, g), flat * _cloud(c, 1.0, g)
-    scores = torch.zeros(c.d, c.d, dtype=torch.float64)
-    logits = _states(teacher[tokens], scores + 0.2 * torch.eye(c.d), "attention") @ teacher_head.T
+    starts = zip(*(_start(c, seed) for seed in c.seeds), strict=True)
+    tokens, teacher, embeddings, teacher_head, head = map(torch.stack, starts)
+    scores = torch.zeros(len(c.seeds), 1, c.d, c.d, dtype=torch.float64)
+    logits = _logits(_states(_rows(teacher, tokens), scores + 0.2 * torch.eye(c.d), "attention"), teacher_head)
     target = logits.softmax(-1)
-    entropy = -(target * logits.log_softmax(-1)).sum(-1).mean()
+    entropy = _cross_entropy(target, logits)
 
     learned = [embeddings, head] + [scores] * (c.arm == "attention")
     rows = []
     for step in range(c.steps + 1):
         for p in learned:
             p.requires_grad_()
-        states = _states(embeddings[tokens], scores, c.arm)
-        loss = -(target * (states @ head.T).log_softmax(-1)).sum(-1).mean()
-        *gradients, at_states = torch.autograd.grad(loss, [*learned, states])
+        states = _states(_rows(embeddings, tokens), scores, c.arm)
+        loss = _cross_entropy(target, _logits(states, head))
+        *gradients, at_states = torch.autograd.grad(loss.sum(), [*learned, states])
         with torch.no_grad():
             if step % c.every == 0:
-                score = score_gradient(Attention.of(embeddings[tokens], scores), at_states).sum(0)
-                measured = dict(
-                    excess=float(loss - entropy),
-                    pr_embeddings=_participation(Moments.of(embeddings).covariance),
-                    pr_score_gradient=_participation(score.mT @ score),
-                )
-                rows.append(
-                    dict(seed=c.seed, arm=c.arm, spike=c.spike, teacher_spike=c.teacher_spike, step=step) | measured
-                )
+                score = score_gradient(Attention.of(_rows(embeddings, tokens), scores), at_states).sum(1)
+                for run, seed in enumerate(c.seeds):
+                    measured = dict(
+                        excess=float(loss[run] - entropy[run]),
+                        pr_embeddings=_participation(Moments.of(embeddings[run]).covariance),
+                        pr_score_gradient=_participation(score[run].mT @ score[run]),
+                    )
+                    kind = dict(seed=seed, arm=c.arm, spike=c.spike, teacher_spike=c.teacher_spike)
+                    rows.append(kind | dict(step=step) | measured)
             for p, gradient in zip(learned, gradients, strict=True):
                 p -= c.rate * gradient
     return rows
+
+
+def _start(c: Config, seed: int) -> tuple[Tensor, ...]:
+    """Tokens, the teacher's embeddings, the student's, the teacher's head, the student's."""
+    g = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(c.vocabulary, (c.sequences, c.length), generator=g)
+    teacher, embeddings = _cloud(c, c.teacher_spike, g), _cloud(c, c.spike, g)
+    flat = c.d**-0.5
+    return tokens, teacher, embeddings, flat * _cloud(c, 1.0, g), flat * _cloud(c, 1.0, g)
 
 
 def _cloud(c: Config, spike: float, g: torch.Generator) -> Tensor:
@@ -88,11 +95,23 @@ def _cloud(c: Config, spike: float, g: torch.Generator) -> Tensor:
     return torch.randn(c.vocabulary, c.d, generator=g, dtype=torch.float64) * stretch / stretch.square().mean().sqrt()
 
 
+def _rows(table: Tensor, tokens: Tensor) -> Tensor:
+    return table[torch.arange(len(table))[:, None, None], tokens]
+
+
 def _states(x: Tensor, scores: Tensor, arm: str) -> Tensor:
     if arm == "none":
         return x
     # Built without Attention.of, whose checks would cost a third of a step: these tokens are ours.
     return x + Attention(x, scores, (x @ scores @ x.mT).softmax(-1)).mean
+
+
+def _logits(states: Tensor, head: Tensor) -> Tensor:
+    return states.flatten(1, 2) @ head.mT
+
+
+def _cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
+    return -(target * logits.log_softmax(-1)).sum(-1).mean(-1)
 
 
 def _participation(s: Tensor) -> float:
