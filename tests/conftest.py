@@ -9,7 +9,6 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
-import torch
 
 # The same examples in every run, so that red means that something has changed. The weekly run draws fresh ones:
 # --hypothesis-profile=fresh, which prints how to see a failure again.
@@ -17,13 +16,17 @@ hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.register_profile("fresh", print_blob=True)
 hypothesis.settings.load_profile("same")
 
-# What the core imports while its type checks are installed is compiled anew, source by source; so the large come first.
-for library in ("sklearn.cluster", "transformers"):
-    importlib.import_module(library)
-
 
 def pytest_addoption(parser):
     parser.addoption("--seeds", default="one", choices=["one", "all"], help="all: every `seed` test runs for 0 to 99")
+
+
+def pytest_configure(config):
+    # What the core imports while its type checks are installed is compiled anew, source by source; so the large come
+    # first. The process that only hands tests to others needs none of it, and the others wait for it to start.
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        for library in ("sklearn.cluster", "torch", "transformers"):
+            importlib.import_module(library)
 
 
 def pytest_generate_tests(metafunc):
@@ -92,7 +95,9 @@ PEER_CLOUDS = {
 @pytest.fixture(scope="session")
 def peer_cloud():
     """Name of a reference input -> tensor in float64."""
-    return lambda name: torch.from_numpy(PEER_CLOUDS[name]())
+    from torch import from_numpy  # not above: see pytest_configure
+
+    return lambda name: from_numpy(PEER_CLOUDS[name]())
 
 
 @pytest.fixture(scope="session")
