@@ -29,7 +29,7 @@ from isonum_core.geometry.partition_expansions import (
 LONGEST_ROWS, STARTS = 64, 24
 # Steps that all starts take, and how many of them are then polished; nearer than this share of r they are one valley.
 STEPS, FINALISTS, APART = 60, 4, 1e-3
-# A start whose step moves log Z by less than this share of its size is left to the polish; below the second, rounding.
+# When no start's step moves log Z by this share of its size, the polish takes over; below the second is rounding.
 SETTLED, ROUNDING = 1e-12, 1e-15
 # Up to this many rows the diameter is computed; beyond, twice the largest distance from the mean bounds it in O(N d).
 EXACT_DIAMETER = 2048
@@ -140,13 +140,11 @@ def _best(w: Tensor, r: float, h: Tensor, step: Callable) -> tuple[Tensor, int]:
     """The best end after `step` has moved every start and the finalists are polished; and the number of steps."""
     sign = 1 if step is _climb else -1
     state = (h, *_look(w, h), _first_bend(w)[None].expand(len(h)))
-    moving, steps = torch.ones(len(h), dtype=torch.bool), 0
-    while moving.any() and steps < STEPS:
-        new, refused = step(w, r, *(part[moving] for part in state))
-        gain, old = sign * (new[1] - state[1][moving]), moving.nonzero()[:, 0]
-        state = tuple(part.index_put((old,), fresh) for part, fresh in zip(state, new, strict=True))
-        moving[old] = refused | (gain > SETTLED * new[1].abs().clamp_min(1))
-        steps += 1
+    moving, steps = True, 0
+    while moving and steps < STEPS:
+        new, refused = step(w, r, *state)
+        moving = bool((refused | (sign * (new[1] - state[1]) > SETTLED * new[1].abs().clamp_min(1))).any())
+        state, steps = new, steps + 1
     order = (-sign * state[1]).argsort()[:FINALISTS]
     finalists = state[0][order]
     repeated = (torch.cdist(finalists, finalists) < APART * r).tril(-1).any(1)
