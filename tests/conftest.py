@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -38,6 +39,18 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture
 def rng(seed):
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    """What runs a notebook's cells, formats their results and receives what they display, without a kernel."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    yield InteractiveShell.instance(config=Config(HistoryManager=dict(enabled=False)))
+    InteractiveShell.clear_instance()
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,7 @@ import matplotlib as mpl
 import nbformat
 import pytest
 import torch
-from IPython.core.interactiveshell import InteractiveShell
 from matplotlib import pyplot as plt
-from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -29,25 +27,23 @@ def code_cells(notebook):
 
 
 @pytest.fixture
-def shell(monkeypatch):
-    """What runs a notebook's cells and formats their results, beside its book; takes its traces away."""
+def reader(shell, monkeypatch):
+    """A shell beside the book, whose traces are taken away."""
     monkeypatch.chdir(BOOK)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
     with mpl.rc_context():
-        yield InteractiveShell(config=Config(HistoryManager=dict(enabled=False)))
+        yield shell
     plt.close("all")
     torch.set_default_dtype(dtype)
     torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_a_chapter_runs_by_itself(chapter, shell, capsys):
+def test_a_chapter_runs_by_itself(chapter, reader, capsys):
     cells = code_cells(jupytext.read(chapter))
     assert cells
     for cell in cells:
-        shell.run_cell(cell.source).raise_error()
+        reader.run_cell(cell.source).raise_error()
     assert not capsys.readouterr().err
 
 
