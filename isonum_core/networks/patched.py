@@ -90,7 +90,10 @@ class PatchedModel(nn.Module):
             block.register_forward_hook(lambda module, args, out, name=f"block{i}": keep(name, out))
             for i, block in enumerate(blocks, start=1)
         ]
-        entered = lambda module, args, kwargs: keep("embed", next(iter((*args, *kwargs.values()))))  # noqa: E731
+
+        def entered(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            keep("embed", next(iter((*args, *kwargs.values()))))
+
         handles.append(blocks[0].register_forward_pre_hook(entered, with_kwargs=True))
         try:
             read = self.state(context)
