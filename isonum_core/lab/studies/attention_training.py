@@ -66,11 +66,11 @@ def run(config: Config) -> list[dict]:
         with torch.no_grad():
             if step % c.every == 0:
                 score = score_gradient(Attention.of(_rows(embeddings, tokens), scores), at_states).sum(1)
-                for run, seed in enumerate(c.seeds):
+                for i, seed in enumerate(c.seeds):
                     measured = dict(
-                        excess=float(loss[run] - entropy[run]),
-                        pr_embeddings=_participation(Moments.of(embeddings[run]).covariance),
-                        pr_score_gradient=_participation(score[run].mT @ score[run]),
+                        excess=float(loss[i] - entropy[i]),
+                        pr_embeddings=_participation(Moments.of(embeddings[i]).covariance),
+                        pr_score_gradient=_participation(score[i].mT @ score[i]),
                     )
                     kind = dict(seed=seed, arm=c.arm, spike=c.spike, teacher_spike=c.teacher_spike)
                     rows.append(kind | dict(step=step) | measured)
