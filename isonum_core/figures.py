@@ -51,7 +51,7 @@ _METADATA = {
 def theme() -> None:
     """Set the look of every later figure: white paper, our ink and palette, no letter below 9 points.
 
-    A notebook then draws a figure where it is cited, or by `plt.show()`, and no more at the end of every cell before.
+    In a notebook a figure then appears where it is cited, or by `plt.show()`, and not after each cell that prepares it.
     """
     import seaborn as sns  # a second to import, which a page without figures need not wait for
 
