@@ -15,7 +15,8 @@ class Mutant:
     arguments: dict = field(default_factory=dict)  # besides rng
 
 
-MOMENTS, SCORES, NULL = "geometry/moments.py", "geometry/scores.py", "geometry/null.py"
+MOMENTS, ROWS = "geometry/moments.py", "geometry/rows.py"
+SCORES, NULL = "geometry/scores.py", "geometry/null.py"
 NEIGHBOURS = "geometry/neighbours.py"
 FIELDS = ("test_moments", "test_every_field_is_its_definition")
 TWINS = ("test_scores", "test_a_score_equals_its_twin")
@@ -52,7 +53,7 @@ MUTANTS = (
     Mutant(
         "pairs i = j counted as pairs",
         SCORES,
-        (("(m.unit_sum @ m.unit_sum - n) /", "(m.unit_sum @ m.unit_sum) /"),),
+        (("return (total @ total - n) /", "return (total @ total) /"),),
         TWINS,
         dict(name="mean_cosine", shape=(80, 9)),
     ),
@@ -65,13 +66,13 @@ MUTANTS = (
     ),
     Mutant(
         "mask ignored",
-        MOMENTS,
+        ROWS,
         (("x = x.shape[0], x[mask]", "x = x.shape[0], x"),),
         ("test_moments", "test_mask_equals_deletion"),
     ),
     Mutant(
         "float64 cast down",
-        MOMENTS,
+        ROWS,
         (("    return x, dropped\n", "    return x.float(), dropped\n"),),
         TWINS,
         dict(name="iso_score", shape=(80, 9)),
@@ -79,7 +80,7 @@ MUTANTS = (
     Mutant(
         "rows of zeros counted as directions",
         SCORES,
-        (("n = m.n - m.zeros", "n = m.n"),),
+        (("n = found.n - found.zeros", "n = found.n"),),
         ("test_scores_refusals", "test_rows_of_zeros_are_left_out_of_cosines_with_a_warning"),
     ),
     Mutant(

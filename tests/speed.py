@@ -21,7 +21,7 @@ from sklearn.decomposition import IncrementalPCA  # noqa: E402
 from sklearn.metrics import silhouette_score  # noqa: E402
 from sklearn.metrics.pairwise import cosine_similarity  # noqa: E402
 
-from isonum_core import Moments  # noqa: E402
+from isonum_core import Directions, Moments  # noqa: E402
 from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn  # noqa: E402
 from isonum_core.geometry.scores import iso_score, iso_score_star, mean_cosine  # noqa: E402
 
@@ -145,7 +145,7 @@ def rows():
             c = cosine_similarity(x)
             return (c.sum() - len(x)) / (len(x) * (len(x) - 1))
 
-        ours = lambda x=x: mean_cosine(Moments.of(x, order=1))  # noqa: E731
+        ours = lambda x=x: mean_cosine(Directions.of(x))  # noqa: E731
         yield f"mean cosine {n} x 768", "scikit-learn, n x n", peer, ours, "X.sum()", lambda x=x: x.sum()
     x = states(8192, 768) + 1e3
     moments = lambda: Moments.of(x).covariance  # noqa: E731

@@ -9,8 +9,9 @@ import torch
 from isonum_core import IsonumError, Moments
 from isonum_core.errors import WeakNumberWarning
 from isonum_core.geometry import moments as module
+from isonum_core.geometry.rows import accepted_rows
 
-FIELDS = ["mean", "unit_sum", "squares", "cubes", "fourths", "covariance"]
+FIELDS = ["mean", "squares", "cubes", "fourths", "covariance"]
 
 
 def cloud(rng, n, d, offset=1.0):
@@ -21,11 +22,9 @@ def slow(x):
     """Every field from its definition, in float64 with NumPy."""
     x = x.double().numpy()
     y = x - x.mean(0)
-    length = np.linalg.norm(x, axis=1, keepdims=True)
     q = (y**2).sum(1)
     return dict(
         mean=x.mean(0),
-        unit_sum=np.divide(x, length, where=length > 0, out=np.zeros_like(x)).sum(0),
         squares=q.sum(),
         cubes=q @ y,
         fourths=(q**2).sum(),
@@ -39,7 +38,7 @@ def assert_moments(m, expected, rel=1e-10):
         got = getattr(m, name)
         assert got.dtype == torch.float64
         # Relative to what is summed, since the sums themselves may cancel (two rows have cubes of zero).
-        summed = dict(unit_sum=m.n, cubes=float(expected["squares"]) ** 1.5)
+        summed = dict(cubes=float(expected["squares"]) ** 1.5)
         size = summed.get(name, float(want.abs().max()))
         torch.testing.assert_close(got, want, rtol=0, atol=rel * size, msg=lambda s, k=name: f"{k}: {s}")
 
@@ -77,7 +76,7 @@ def test_single_rows_merge_to_one_pass(rng):
 
 
 def test_chunks_are_merged(rng, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", {1: 64, 2: 64})
+    monkeypatch.setattr(module, "CHUNK", 64)
     x = cloud(rng, 64 * 3 + 5, 7)
     assert_moments(Moments.of(x), slow(x))
 
@@ -114,7 +113,6 @@ def test_mixed_precision_regions_do_not_reach_the_products(rng):
         value = inside.frobenius_sq
     outside = Moments.of(x)
     assert value.item() == outside.frobenius_sq.item()
-    torch.testing.assert_close(inside.unit_sum, outside.unit_sum, rtol=0, atol=0)
 
 
 def test_mask_equals_deletion(rng):
@@ -134,40 +132,12 @@ def test_masked_rows_may_hold_anything(rng):
     assert_moments(Moments.of(x, mask), slow(x[mask]))
 
 
-def test_zero_rows_are_counted_and_have_no_direction(rng):
-    x = cloud(rng, 30, 5)
-    x[[2, 7, 11]] = 0
-    assert Moments.of(x).zeros == 3
-    assert_moments(Moments.of(x), slow(x))
-
-
-def test_short_rows_are_not_zero_rows():
-    x = torch.tensor([[1.0, 0.0], [0.0, 1e-30], [1.0, 1.0]])  # the square of 1e-30 is 0 in float32
-    m = Moments.of(x)
-    assert m.zeros == 0
-    torch.testing.assert_close(
-        m.unit_sum, torch.tensor([1 + 0.5**0.5, 1 + 0.5**0.5], dtype=torch.float64), rtol=1e-6, atol=0
-    )
-
-
 @pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e18, 1e30])
 def test_float32_of_any_scale(rng, scale):
     x = cloud(rng, 50, 6).float()
     y = (x.double() * scale).float()
     ratio = Moments.of(y).concentration / Moments.of(x).concentration
     assert float(ratio) == pytest.approx(1, abs=1e-6)  # rounding of y to float32
-
-
-def test_order_one_keeps_the_mean_half_only(rng):
-    x = cloud(rng, 40, 5)
-    one, two = Moments.of(x, order=1), Moments.of(x)
-    torch.testing.assert_close(one.mean, two.mean)
-    torch.testing.assert_close(one.unit_sum, two.unit_sum, rtol=0, atol=0)
-    merged = Moments.of(x[:10], order=1).merge(Moments.of(x[10:], order=1))
-    torch.testing.assert_close(merged.mean, two.mean)
-    for name in ("trace", "covariance", "eigenvalues", "frobenius_sq", "variances"):
-        with pytest.raises(IsonumError, match="order=1.*order=2"):
-            getattr(one, name)
 
 
 @pytest.mark.parametrize("n, d", [(9, 20), (20, 9)])
@@ -191,7 +161,7 @@ def test_gradients_of_every_field(rng, n, d):
 
     def fields(x):
         m = Moments.of(x[:3]).merge(Moments.of(x[3:]))
-        return m.mean, m.unit_sum, m.squares, m.cubes, m.fourths, m.gram, m.covariance
+        return m.mean, m.directions.unit_sum, m.squares, m.cubes, m.fourths, m.gram, m.covariance
 
     assert torch.autograd.gradcheck(fields, (x,))
 
@@ -226,7 +196,7 @@ def test_bad_states_are_refused_with_a_sentence(name):
 
 def test_arrays_are_refused_with_a_sentence():
     with pytest.raises(IsonumError, match=r"tensor of shape \(n, d\), got ndarray.*as_tensor"):
-        module.accepted_rows(np.ones((4, 2)))  # `Moments.of` is typed, and the type check of the tests comes first
+        accepted_rows(np.ones((4, 2)))  # `Moments.of` is typed, and the type check of the tests comes first
 
 
 MASKS = {
@@ -272,8 +242,5 @@ def test_float16_sums_that_would_overflow_do_not(rng):
 
 
 def test_unequal_moments_do_not_merge(rng):
-    a = Moments.of(cloud(rng, 5, 3))
-    with pytest.raises(IsonumError, match="d=3, order=2 and d=4, order=2"):
-        a.merge(Moments.of(cloud(rng, 5, 4)))
-    with pytest.raises(IsonumError, match="order=2 and d=3, order=1"):
-        a.merge(Moments.of(cloud(rng, 5, 3), order=1))
+    with pytest.raises(IsonumError, match="equal d, got d=3 and d=4"):
+        Moments.of(cloud(rng, 5, 3)).merge(Moments.of(cloud(rng, 5, 4)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isonum_core import IsonumError, Moments
+from isonum_core import Directions, IsonumError, Moments
 from isonum_core.geometry import null, scores
 from isonum_core.geometry.scores import SCORES
 
@@ -89,7 +89,7 @@ def test_heavy_tails_lower_the_sampled_ratio_below_the_law(rng):
 @pytest.mark.parametrize("name", ["mean_cosine", "mean_cosine_gram"])
 def test_nulls_of_cosines_are_exact_expectations(rng, name):
     mean, error = mean_and_error(
-        [float(SCORES[name].function(Moments.of(gaussian(rng, 10, 6), order=1))) for _ in range(600)]
+        [float(SCORES[name].function(Directions.of(gaussian(rng, 10, 6)))) for _ in range(600)]
     )
     assert abs(mean - SCORES[name].null(10, 6)) < 4.5 * error
 

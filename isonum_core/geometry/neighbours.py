@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
-from isonum_core.geometry.moments import accepted_rows, refuse_non_finite
+from isonum_core.geometry.rows import accepted_rows, refuse_non_finite
 
 # The settings of the published cluster-centred cosine.
 _SAMPLE, _PER_KEY, _MOST_CLUSTERS, _THRESHOLD = 2000, 1000, 16, 0.1

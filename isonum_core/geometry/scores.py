@@ -20,6 +20,7 @@ from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
 from isonum_core.geometry import null
+from isonum_core.geometry.directions import Directions
 from isonum_core.geometry.moments import Moments
 
 
@@ -96,37 +97,34 @@ def explained_dimension(m: Moments, share: float = 0.8) -> int:
     return int((held < held[-1] * share * (1 - 1e-12)).sum()) + 1
 
 
-def mean_cosine(m: Moments) -> Float[Tensor, ""]:
+def mean_cosine(m: Moments | Directions) -> Float[Tensor, ""]:
     """Mean cosine of two different samples, from -1/(n - 1) to 1; near 0 for a centred cloud whatever its spectrum.
 
     (|sum x/|x||^2 - n) / (n (n - 1)): the n x n matrix of cosines is never formed. Not centred; about `mean_share`
-    when PR is large. Rows of length zero have no direction and are left out, with a warning.
+    when PR is large. Rows of length zero have no direction and are left out, with a warning. `Directions` cost O(nd).
     """
-    n = _directions(m, least=2)
-    return (m.unit_sum @ m.unit_sum - n) / (n * (n - 1))
+    total, n = _directions(m, least=2)
+    return (total @ total - n) / (n * (n - 1))
 
 
-def mean_cosine_gram(m: Moments) -> Float[Tensor, ""]:
+def mean_cosine_gram(m: Moments | Directions) -> Float[Tensor, ""]:
     """Mean of all n^2 cosines, the pairs i = j (each 1) included: |mean of x/|x||^2, from 0 to 1.
 
     Equals mean_cosine (n - 1) / n + 1 / n; I-STAR's regulariser CosReg is this minus 1 / n.
     """
-    n = _directions(m, least=1)
-    return m.unit_sum @ m.unit_sum / n**2
+    total, n = _directions(m, least=1)
+    return total @ total / n**2
 
 
-def cosine_shares(m: Moments) -> Float[Tensor, "d"]:
+def cosine_shares(m: Moments | Directions) -> Float[Tensor, "d"]:
     """Share of each dimension in `mean_cosine_gram`, u_i^2 / |u|^2 with u = sum x/|x|; one large share is a rogue.
 
     They sum to 1. After Timkey and van Schijndel 2021, whose pairs are drawn instead of all taken.
     """
-    _directions(m, least=1)
-    total = m.unit_sum @ m.unit_sum
-    if not total > 0:
-        raise IsonumError(
-            "shares of the mean cosine need a mean direction, got unit vectors that sum to zero. Nothing to share."
-        )
-    return m.unit_sum**2 / total
+    total, _ = _directions(m, least=1)
+    if not total @ total > 0:
+        raise IsonumError("shares of the mean cosine need a mean direction, got unit vectors that sum to zero.")
+    return total**2 / (total @ total)
 
 
 def mean_share(m: Moments) -> Float[Tensor, ""]:
@@ -156,21 +154,22 @@ def _from_participation_ratio(pr: Tensor, d: int) -> Tensor:
     return (pr - 1) / (d - 1)
 
 
-def _directions(m: Moments, least: int) -> int:
-    n = m.n - m.zeros
+def _directions(m: Moments | Directions, least: int) -> tuple[Tensor, int]:
+    found = m.directions if isinstance(m, Moments) else m
+    n = found.n - found.zeros
     if n < least:
         raise IsonumError(
-            f"a mean cosine needs at least {least} rows of non-zero length, got {n} of n={m.n}. "
+            f"a mean cosine needs at least {least} rows of non-zero length, got {n} of n={found.n}. "
             "Rows of zeros have no direction: check the mask for padding."
         )
-    if m.zeros:
+    if found.zeros:
         warnings.warn(
-            f"{m.zeros} of {m.n} rows have length zero and no direction: left out of the mean cosine. "
+            f"{found.zeros} of {found.n} rows have length zero and no direction: left out of the mean cosine. "
             "If they are padding, mask them, for they also enter the mean and the covariance.",
             WeakNumberWarning,
             stacklevel=3,
         )
-    return n
+    return found.unit_sum, n
 
 
 @dataclass(frozen=True)

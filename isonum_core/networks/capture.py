@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -43,7 +42,6 @@ def capture(
     model: nn.Module,
     batches: Iterable[Mapping[str, Tensor]],
     sites: Iterable[str] | None = None,
-    order: Literal[1, 2] = 2,
     positions: str = "content",
 ) -> dict[str, Moments]:
     """Moments of the hidden states at each site, over all batches. Memory does not grow with the number of tokens.
@@ -54,7 +52,7 @@ def capture(
 
     positions: "content" counts tokens that are read and not special, "special" only the special ones, "all" both;
     what is left out is in `dropped`. sites: names from `sites(model)`; None takes all but `logits`, whose dimension is
-    the vocabulary. order=1 keeps means only. The model must be in eval mode; no gradients are recorded.
+    the vocabulary. The model must be in eval mode; no gradients are recorded.
 
     Raises IsonumError on an unknown site or architecture, a missing mask, padding on the left without position_ids, a
     site that did not fire, and where no position counts.
@@ -68,7 +66,7 @@ def capture(
         if not keep.any():
             return
         try:
-            found = Moments.of(states[keep], order=order)
+            found = Moments.of(states[keep])
         except IsonumError as error:
             raise IsonumError(f"at site {site.name!r}: {error}") from error
         so_far = moments.get(site.name)
