@@ -1,4 +1,4 @@
-"""Peer time / our time on the same input: one process, one thread, CPU time, the two alternated. Not a test.
+"""Peer time / our time on the same input: one process, one thread, CPU time, in turns. Not a test.
 
     python tests/speed.py            every row, about two minutes
     python tests/speed.py mean       the rows whose name contains "mean"
@@ -77,13 +77,15 @@ def seconds(call):
 
 
 def compare(name, peer_name, peer, ours, limit_name=None, limit=None, budget=4.0):
-    """Alternate until the budget of CPU seconds is spent, at least 3 times; print medians and their ratios."""
+    """Take turns until the budget of CPU seconds is spent, at least 3 rounds; print medians and their ratios."""
     calls = [peer, ours] + ([limit] if limit else [])
     for call in calls:
         call()
-    times, spent = [], 0.0
+    times, spent, rng = [], 0.0, np.random.default_rng(0)
     while len(times) < 3 or (spent < budget and len(times) < 200):
-        times.append([seconds(call) for call in calls])
+        times.append([0.0] * len(calls))
+        for i in rng.permutation(len(calls)):  # or one would always find in the cache what another has just read
+            times[-1][i] = seconds(calls[i])
         spent += sum(times[-1])
     median = np.median(times, axis=0)
     ratio = np.array([t[0] / t[1] for t in times])
