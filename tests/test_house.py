@@ -66,6 +66,12 @@ def test_a_file_holds_one_idea_and_explains_it(path):
     assert not [n.name for n in public if not ast.get_docstring(n)]
 
 
+@pytest.mark.parametrize("rule", [["check"], ["format", "--check"]], ids=" ".join)
+def test_code_is_linted_and_formatted(rule):
+    done = subprocess.run([sys.executable, "-m", "ruff", *rule, ROOT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=name)
 def test_a_chapter_is_thin(path):
     cells = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
