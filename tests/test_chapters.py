@@ -17,6 +17,8 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
+from isonum_core import figures
+
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 CHAPTERS = [path for path in sorted(BOOK.glob("*.md")) if "{code-cell}" in path.read_text(encoding="utf-8")]
@@ -30,6 +32,7 @@ def code_cells(notebook):
 def reader(shell, monkeypatch):
     """A shell beside the book, whose traces are taken away."""
     monkeypatch.chdir(BOOK)
+    monkeypatch.delitem(figures._METADATA, "pdf")  # half of a figure's time, and `make book` has written each
     dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
     with mpl.rc_context():
         yield shell
