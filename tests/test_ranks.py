@@ -41,16 +41,28 @@ def test_the_p_of_an_exchange_is_the_share_of_all_exchanges(rng):
     assert exchange_p(a, b, y, rng) == pytest.approx(np.mean(abs(swapped) >= observed - 1e-12), abs=0.02)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_p_of_an_exchange_of_sizes_is_the_share_of_all_exchanges(rng, sign):
+    b, y, noise = rng.normal(size=(3, 8))
+    a = sign * y + 0.3 * noise
+    exchanges = list(itertools.product([True, False], repeat=8))
+    pairs = [(np.where(s, a, b), np.where(s, b, a)) for s in exchanges]
+    size = lambda u, v: abs(abs(np.cov(u, y)[0, 1]) - abs(np.cov(v, y)[0, 1]))  # noqa: E731
+    exact = np.mean([size(u, v) >= size(a, b) - 1e-12 for u, v in pairs])
+    assert exchange_p(a, b, y, rng, sizes=True) == pytest.approx(exact, abs=0.02)
+
+
 def test_both_err_as_often_as_they_say(rng):
     # z makes x and y go together, so that only what is beyond z is null; a and b follow y equally closely.
-    runs, wrong = 400, np.zeros(3)
+    runs, wrong = 400, np.zeros(4)
     ranks = lambda x: np.apply_along_axis(stats.rankdata, -1, x)  # noqa: E731
     for _ in range(runs):
         z = rng.normal(size=25)
         x, y, a, b = ranks(z + 0.7 * rng.normal(size=(4, 25)))
         p = permutation_p(x, y, rng, given=ranks(z), permutations=199), exchange_p(a, b, y, rng, permutations=199)
+        sized = exchange_p(a, b, y, rng, permutations=199, sizes=True)
         free = permutation_p(x, ranks(rng.normal(size=25)), rng, permutations=199)
-        wrong += np.array([*p, free]) <= 0.05
+        wrong += np.array([*p, free, sized]) <= 0.05
     # An error rate of .05 stays within these counts in all but one of 10,000 simulations; the partial one is of ranks,
     # which hold z fixed only nearly: it may err half as often again.
     low, high = stats.binom.ppf([1e-4, 1 - 1e-4], runs, 0.05)

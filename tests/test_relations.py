@@ -9,6 +9,7 @@ from scipy import stats
 
 from isonum_core.errors import IsonumError
 from isonum_core.lab.anatomy import MEASURES
+from isonum_core.lab.gate import possible_families
 from isonum_core.lab.relations import beside_twins, relations, sign_by_family, skilled_rows
 from isonum_core.worlds.families import FAMILIES
 
@@ -123,6 +124,13 @@ def test_families_without_skill_do_not_enter_and_missing_rows_are_counted(rng):
 def test_few_families_are_refused_by_name(rng):
     with pytest.raises(IsonumError, match="m has skill, and iso_score and nll, on 4 families, expected at least 5"):
         beside_twins(made(rng, by_input, families=4), "iso_score", "nll", rng)
+
+
+def test_the_other_gate_lets_in_what_the_error_would_have_shut_out(rng):
+    table = made(rng, knowing)
+    table.loc[table.family == POSSIBLE[0], "skill"] = -0.5
+    first = lambda **gate: beside_twins(table, "iso_score", "ratio", rng, draws=20, **gate).iloc[0]  # noqa: E731
+    assert first(gate=possible_families).families == first().families + 1
 
 
 def test_models_are_judged_apart_and_contrasts_corrected_together(rng):

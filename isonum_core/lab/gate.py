@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.families import FAMILIES
+
+Gate = Callable[[pd.DataFrame], dict[str, list[str]]]
 
 KINDS = ("skill possible", "naive is best", "unpredictable", "not told")
 
@@ -41,9 +45,22 @@ def skilled_families(table: pd.DataFrame, score: str = "skill") -> dict[str, lis
     others no relation between a model's insides and its error is reported.
     """
     found = by_family(table, score)
-    passed = found[(found["median"] > 0) & found.kind.isin(["skill possible", "not told"])]
+    return _passed(found, (found["median"] > 0) & found.kind.isin(["skill possible", "not told"]))
+
+
+def possible_families(table: pd.DataFrame) -> dict[str, list[str]]:
+    """For each model the families where some forecast beats the naive ones, as their law says: no error is asked.
+
+    A relation to an error on the families of `skilled_families` is one on families that this error has chosen. What
+    holds there and not here may be the choice.
+    """
+    found = by_family(table)
+    return _passed(found, found.kind == "skill possible")
+
+
+def _passed(found: pd.DataFrame, passed: pd.Series) -> dict[str, list[str]]:
     models = found[_model(found)]
-    return {model: list(passed.family[models == model]) for model in models.unique()}
+    return {model: list(found.family[passed & (models == model)]) for model in models.unique()}
 
 
 def _model(table: pd.DataFrame) -> str:

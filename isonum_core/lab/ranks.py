@@ -113,15 +113,20 @@ def exchange_p(
     y: Float[np.ndarray, "n"],
     rng: np.random.Generator,
     permutations: int = 9999,
+    sizes: bool = False,
 ) -> float:
     """Two-sided p of "a goes with y as b does": a and b change places in a random half of the points, many times.
 
     Exact when (a, b) and (b, a) are equally likely given y; the statistic is the difference of the two covariances with
-    y. Pass ranks, so that a and b have one scale.
+    y, with sizes=True that of their sizes, whatever the signs. Pass ranks, so that a and b have one scale.
     """
-    each = (a - b) * (y - y.mean())
-    drawn = rng.choice([-1.0, 1.0], size=(permutations, len(each))) @ each
-    return float((1 + np.sum(np.abs(drawn) >= abs(each.sum()) * (1 - 1e-9))) / (1 + permutations))
+    y = y - y.mean()
+    each = (a - b) * y
+    drawn, observed = np.abs(rng.choice([-1.0, 1.0], size=(permutations, len(each))) @ each), abs(each.sum())
+    if sizes:  # ||s + t| - |s - t|| = 2 min(|s|, |t|), and a change of places moves t alone
+        common = abs(((a + b) * y).sum())
+        drawn, observed = np.minimum(drawn, common), min(observed, common)
+    return float((1 + np.sum(drawn >= observed * (1 - 1e-9))) / (1 + permutations))
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,7 +1,9 @@
 """Does an isotropy number go with a model's error, and beyond what an untrained twin or the raw windows already say?
 
-Families on which a model has no skill do not enter (`lab.gate`). Between families one point is a family's mean over
-knobs and seeds; of the error ratio 1 - skill the logarithm is averaged, because the ratio has heavy tails.
+Families on which a model has no skill do not enter, a choice made by the error that is then compared; or, with
+`possible_families`, those on which no forecast could have any, which asks no error (`lab.gate`). Between families one
+point is a family's mean over knobs and seeds; of the error ratio 1 - skill the logarithm is averaged, because the ratio
+has heavy tails.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from scipy import stats
 from isonum_core.errors import IsonumError
 from isonum_core.lab.anatomy import MEASURES
 from isonum_core.lab.effects import RANKS, TWIN, twinned
-from isonum_core.lab.gate import skilled_families
+from isonum_core.lab.gate import Gate, skilled_families
 from isonum_core.lab.ranks import exchange_p, partial_correlation, permutation_p
 from isonum_core.lab.statistics import crossed_intervals, holm
 
@@ -27,16 +29,23 @@ INPUT = "iso_input"
 LEAST = 5  # families: fewer points carry no rank correlation
 
 
-def skilled_rows(table: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
-    """Trained rows of each model's skilled families beside their twins, with the column `ratio`: log(1 - skill)."""
-    skilled = skilled_families(table)
+def skilled_rows(
+    table: pd.DataFrame, measures: Sequence[str] = MEASURES, gate: Gate = skilled_families
+) -> pd.DataFrame:
+    """Trained rows of each model's families that pass, beside their twins, with the column `ratio`: log(1 - skill)."""
+    skilled = gate(table)
     passed = [family in skilled[model] for family, model in zip(table.family, table.model, strict=True)]
     both = twinned(table[passed], measures)
     return both.assign(ratio=np.log1p(-both.skill))
 
 
 def beside_twins(
-    table: pd.DataFrame, measure: str, error: Error, rng: np.random.Generator, draws: int = 2000
+    table: pd.DataFrame,
+    measure: str,
+    error: Error,
+    rng: np.random.Generator,
+    draws: int = 2000,
+    gate: Gate = skilled_families,
 ) -> pd.DataFrame:
     """Rank correlations with the trained error, of the measure, its untrained twin's and IsoScore of the raw windows.
 
@@ -49,15 +58,19 @@ def beside_twins(
 
     `low` and `high` are the 95 % crossed bootstrap over families and seeds, the same resamples for all rows of a model.
     `p`, between families only and for fixed seeds: shuffled families for correlations and partial ones
-    (`ranks.permutation_p`), places changed between the two measures for differences (`ranks.exchange_p`); elsewhere
-    missing. `dropped` counts the rows that lack one of the four numbers. IsonumError for a model with skill on fewer
-    than five families.
+    (`ranks.permutation_p`), places changed between the two measures for both differences (`ranks.exchange_p`);
+    elsewhere missing. `dropped` counts the rows that lack one of the four numbers. IsonumError for a model with skill
+    on fewer than five families.
     """
-    return _beside_twins(table, [measure], error, rng, draws)
+    return _beside_twins(table, [measure], error, rng, draws, gate)
 
 
 def relations(
-    table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000, measures: Sequence[str] = MEASURES
+    table: pd.DataFrame,
+    rng: np.random.Generator,
+    draws: int = 2000,
+    measures: Sequence[str] = MEASURES,
+    gate: Gate = skilled_families,
 ) -> pd.DataFrame:
     """`beside_twins` of every measure and both errors, with Holm's p in the column `p_holm`.
 
@@ -65,7 +78,7 @@ def relations(
     errors, all models of the table. The input's correlation stands beside every measure and is one contrast, so it has
     no p_holm. All measures of an error share their resamples, and the rows that lack one of them are dropped for all.
     """
-    found = [_beside_twins(table, measures, error, rng, draws) for error in ERRORS]
+    found = [_beside_twins(table, measures, error, rng, draws, gate) for error in ERRORS]
     every = pd.concat(found, ignore_index=True).assign(p_holm=np.nan)
     for _, rows in every[every.predictor != "input"].dropna(subset="p").groupby("predictor"):
         adjusted = holm({str(i): p for i, p in rows.p.items()})
@@ -102,9 +115,9 @@ def sign_by_family(
 
 
 def _beside_twins(
-    table: pd.DataFrame, measures: Sequence[str], error: Error, rng: np.random.Generator, draws: int
+    table: pd.DataFrame, measures: Sequence[str], error: Error, rng: np.random.Generator, draws: int, gate: Gate
 ) -> pd.DataFrame:
-    every, found = skilled_rows(table, measures), []
+    every, found = skilled_rows(table, measures, gate), []
     names = [error, INPUT, *measures, *(measure + TWIN for measure in measures)]
     for model in table.model.unique():
         own = every[every.model == model]
@@ -154,6 +167,7 @@ def _p_values(
     for name, other in others.items():
         found[name] = permutation_p(other, error, rng)
         found[f"trained - {name}"] = exchange_p(trained, other, error, rng)
+        found[f"|trained| - |{name}|"] = exchange_p(trained, other, error, rng, sizes=True)
         found[f"trained given {name}"] = permutation_p(trained, error, rng, given=other)
     return found
 
