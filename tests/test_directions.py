@@ -32,8 +32,10 @@ def test_the_sum_is_its_definition_with_and_without_moments(rng, n, d):
 
 def test_merging_any_split_equals_one_pass(rng, monkeypatch):
     x = cloud(rng, 64 * 3 + 5, 7)
+    x[[3, 100]] = 0
     a, b, c = (Directions.of(part) for part in x.tensor_split([30, 31]))
     assert_sum(c.merge(a.merge(b)), x)
+    assert c.merge(a).zeros == a.merge(c).zeros == 2
     monkeypatch.setattr(module, "CHUNK", 64)
     assert_sum(Directions.of(x), x)
     with pytest.raises(IsonumError, match="equal d, got d=7 and d=6.*same site"):
@@ -73,8 +75,14 @@ def test_float32_of_any_scale(rng, scale):
     assert_sum(Directions.of(x), x, rel=1e-6)
 
 
-def test_mixed_precision_regions_do_not_reach_the_sum(rng):
-    x = cloud(rng, 100, 12).float()
+def test_mixed_precision_regions_do_not_reach_the_sum(rng, monkeypatch):
+    x, chunk = cloud(rng, 100, 12).float(), module._one_chunk
+
+    def watched(rows):
+        assert not torch.is_autocast_enabled("cpu")
+        return chunk(rows)
+
+    monkeypatch.setattr(module, "_one_chunk", watched)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = Directions.of(x)
     assert torch.equal(inside.unit_sum, Directions.of(x).unit_sum)
@@ -97,5 +105,6 @@ def test_slopes(rng):
 
 def test_layouts_of_memory_do_not_matter(rng):
     x = cloud(rng, 40, 12).float()
-    for view in (x.T.contiguous().T, x.repeat_interleave(2, 1)[:, ::2], torch.cat([x, x], 1)[:, :12], x[::3]):
+    negative = torch.complex(x, -x).conj().imag  # a view that holds minus what it shows
+    for view in (negative, x.T.contiguous().T, x.repeat_interleave(2, 1)[:, ::2], torch.cat([x, x], 1)[:, :12], x[::3]):
         assert_sum(Directions.of(view), view, rel=1e-6)

@@ -106,8 +106,15 @@ def test_unshifted_float32_products_would_break_the_promise(rng):
     assert torch.linalg.norm(raw - exact) / torch.linalg.norm(exact) > 1e-3
 
 
-def test_mixed_precision_regions_do_not_reach_the_products(rng):
+def test_mixed_precision_regions_do_not_reach_the_products(rng, monkeypatch):
     x = cloud(rng, 100, 12).float().requires_grad_()
+    chunk = module._one_chunk
+
+    def watched(rows):
+        assert not torch.is_autocast_enabled("cpu")
+        return chunk(rows)
+
+    monkeypatch.setattr(module, "_one_chunk", watched)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = Moments.of(x)
         value = inside.frobenius_sq
@@ -132,12 +139,14 @@ def test_masked_rows_may_hold_anything(rng):
     assert_moments(Moments.of(x, mask), slow(x[mask]))
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e18, 1e30])
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e-14, 1e-12, 1e12, 1e14, 1e18, 1e30])
 def test_float32_of_any_scale(rng, scale):
     x = cloud(rng, 50, 6).float()
     y = (x.double() * scale).float()
-    ratio = Moments.of(y).concentration / Moments.of(x).concentration
+    m = Moments.of(y[:20]).merge(Moments.of(y[20:]))
+    ratio = m.concentration / Moments.of(x).concentration
     assert float(ratio) == pytest.approx(1, abs=1e-6)  # rounding of y to float32
+    assert_moments(m, slow(y), rel=1e-5)
 
 
 @pytest.mark.parametrize("n, d", [(9, 20), (20, 9)])

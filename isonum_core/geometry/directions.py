@@ -29,11 +29,13 @@ class Directions:
     def of(cls, x: Tensor, mask: Tensor | None = None) -> Directions:
         """Directions of the rows of x (n, d); `mask` (n,) is true where a row counts. Differentiable in x.
 
-        Raises IsonumError on a wrong shape, integers, non-finite rows, and where no row is left.
+        Raises IsonumError on a wrong shape, integers, non-finite rows, a size whose fourth power leaves float64 (as
+        `Moments` do), and where no row is left.
         """
         x, _ = accepted_rows(x, mask)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 products would cost four digits
-            return reduce(Directions.merge, map(_one_chunk, x.split(CHUNK)))
+            chunks = [x] if len(x) <= CHUNK else x.split(CHUNK)
+            return reduce(Directions.merge, map(_one_chunk, chunks))
 
     @property
     def d(self) -> int:

@@ -1,4 +1,4 @@
-"""Streaming, mergeable, masked first and second moments, so that no score ever sees raw states.
+"""Streaming, mergeable, masked first and second moments, so that no score made of them ever sees raw states.
 
 Merging the moments of two halves equals taking the moments of the whole. That one law makes streaming, several
 processes, several devices and caching the same code. Every covariance score is a pure function of `Moments`.
@@ -163,11 +163,12 @@ def _one_chunk(x: Tensor) -> Moments:
     shift = weighted_sum(x.new_full((n,), 1 / n), x.detach())
     y, rest = centred(x, shift)
     q = squared_lengths(y)
+    unit = q.detach().amax().clamp_min(torch.finfo(q.dtype).tiny)  # third powers in units of it, or they leave float32
     return Moments(
         directions=directions,
         mean=shift.double() + rest.double(),
         squares=q.double().sum(),
-        cubes=weighted_sum(q, y).double(),
+        cubes=weighted_sum(q / unit, y).double() * unit.double(),
         fourths=(q.double() ** 2).sum(),
         **(dict(rows=y) if n < d else dict(dense=gram(y.T).double())),
     )

@@ -57,7 +57,7 @@ def refuse_non_finite(x: Tensor) -> None:
 
 
 def inverse_lengths(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"], int]:
-    """The rows, 1 / |row| of each, 0 where a row has length zero, and how many have.
+    """The rows, 1 / |row| of each, 0 where a row has no length that its type can hold, and how many such there are.
 
     Rows come back in float64 where their squares would leave float32. Raises IsonumError on non-finite rows, and where
     fourth powers would leave float64.
