@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isonum_core import IsonumError, Moments
+from isonum_core import Directions, IsonumError, Moments
 from isonum_core.errors import WeakNumberWarning
 from isonum_core.geometry import moments as module
 from isonum_core.geometry.rows import accepted_rows
@@ -201,6 +201,14 @@ def test_bad_states_are_refused_with_a_sentence(name):
     make, words = REFUSED[name]
     with pytest.raises(IsonumError, match=words):
         Moments.of(make())
+
+
+@pytest.mark.parametrize("sums", [Moments, Directions])
+def test_a_refusal_counts_the_rows_of_the_whole(rng, sums):
+    x = cloud(rng, 9000, 2).float()
+    x[8500, 1] = NAN
+    with pytest.raises(IsonumError, match="1 of 9000 rows with NaN or infinity, the first at row 8500"):
+        sums.of(x)
 
 
 def test_arrays_are_refused_with_a_sentence():

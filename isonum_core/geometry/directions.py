@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.products import weighted_sum
-from isonum_core.geometry.rows import accepted_rows, inverse_lengths
+from isonum_core.geometry.rows import accepted_rows, inverse_lengths, merged_chunks
 
 # Rows are read twice, for their lengths and for their sum; this many stay in the cache between the two.
 CHUNK = 2048
@@ -33,9 +31,7 @@ class Directions:
         `Moments` do), and where no row is left.
         """
         x, _ = accepted_rows(x, mask)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 products would cost four digits
-            chunks = [x] if len(x) <= CHUNK else x.split(CHUNK)
-            return reduce(Directions.merge, map(_one_chunk, chunks))
+        return merged_chunks(_one_chunk, x, CHUNK)
 
     @property
     def d(self) -> int:

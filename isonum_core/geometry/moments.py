@@ -7,7 +7,7 @@ processes, several devices and caching the same code. Every covariance score is 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from torch import Tensor
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.directions import Directions
 from isonum_core.geometry.products import centred, gram, quadratic, squared_lengths, weighted_sum
-from isonum_core.geometry.rows import accepted_rows, inverse_lengths
+from isonum_core.geometry.rows import accepted_rows, inverse_lengths, merged_chunks
 
 # Rows per float32 product. Products are float32 (fast), sums over chunks are float64 (accurate): with 8192 rows the
 # rounding of one product stays below 1e-6 of the second moment.
@@ -48,10 +48,7 @@ class Moments:
         Raises IsonumError on a wrong shape, integers, non-finite rows, and where no row is left.
         """
         x, dropped = accepted_rows(x, mask)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 products would cost four digits
-            # A split of one part would still copy the whole slope in the backward pass.
-            chunks = [x] if len(x) <= CHUNK else x.split(CHUNK)
-            return replace(reduce(Moments.merge, map(_one_chunk, chunks)), dropped=dropped)
+        return replace(merged_chunks(_one_chunk, x, CHUNK), dropped=dropped)
 
     @property
     def n(self) -> int:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import reduce
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
+
+Sums = TypeVar("Sums")
 
 # Squares of float32 values outside this range underflow or overflow, so such states are multiplied in float64;
 # fourth powers of float64 values outside the wider one do, and no score depends on units: the caller should rescale.
@@ -54,6 +59,18 @@ def refuse_non_finite(x: Tensor) -> None:
             f"states must be finite, got {len(rows)} of {x.shape[0]} rows with NaN or infinity, the first at row "
             f"{int(rows[0])}. Drop them on purpose with mask=torch.isfinite(x).all(1)."
         )
+
+
+def merged_chunks(one_chunk: Callable[[Tensor], Sums], x: Float[Tensor, "n d"], size: int) -> Sums:
+    """Sums of every `size` rows of x, merged. A refusal counts the rows of x, not those of a chunk."""
+    # A split of one part would still copy the whole slope in the backward pass.
+    chunks = [x] if len(x) <= size else x.split(size)
+    try:
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 products would cost four digits
+            return reduce(lambda a, b: a.merge(b), map(one_chunk, chunks))
+    except IsonumError:
+        refuse_non_finite(x)
+        raise
 
 
 def inverse_lengths(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"], int]:
