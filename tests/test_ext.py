@@ -55,6 +55,9 @@ def test_the_title_is_the_first_sentence(caption, sentence):
     "words, tex",
     [
         (r"*IsoScore\** & 5 % of $x_1 \% \lambda$", r"IsoScore* \& 5 \% of $x_1 \% \lambda$"),
+        (r"*IsoScore\** is not **IsoScore*** & IsoScore\*", r"IsoScore* is not IsoScore* \& IsoScore*"),
+        ("IsoScore* at $C_0=I$, IsoScore*, *never* $a*b$", "IsoScore* at $C_0=I$, IsoScore*, never $a*b$"),
+        ("*short for all $x^*$* **and** 2 * 3 * 4", "short for all $x^*$ and 2 * 3 * 4"),
         ("`mean_cosine` #1 {x} ~ ^ \\$3", r"mean\_cosine \#1 \{x\} \textasciitilde{} \textasciicircum{} \$3"),
         ("see {numref}`fig-x` and {prf:ref}`the cap <thm-cap>`", "see fig-x and thm-cap"),
         ("as [they](https://example.org) say", "as they say"),

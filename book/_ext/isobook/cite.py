@@ -7,6 +7,9 @@ from pathlib import Path
 
 import yaml
 
+# Emphasis in Markdown. An asterisk with a word before it and none after it opens nothing: it is meant, as in IsoScore*.
+_EMPHASIS = re.compile(r"(?<!\\)(?:(?<![\w*])|(?=\*+\w))(\*+)(?!\s)((?:\\.|[^*\\])+?)(?<!\s)\1")
+
 # Characters that TeX would read as commands.
 _TEX = {c: "\\" + c for c in "&%#_{}$"}
 _TEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -41,12 +44,14 @@ def tex_title(sentence: str) -> str:
     def words(text: str) -> str:
         text = re.sub(r"\{[a-z:]+\}`[^`]*?<?([^`<>]*)>?`", r"\1", text)  # {numref}`fig-x` keeps its target's name
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
-        text = re.sub(r"(?<!\\)[*`]", "", text)
+        text = re.sub(r"(?<!\\)`", "", text)
         text = re.sub(r"\\([*_`$#\\])", r"\1", text)
         return "".join(_TEX.get(c, c) for c in text)
 
     pieces = re.split(r"(?<!\\)\$", sentence)
-    return "".join(f"${piece}$" if i % 2 else words(piece) for i, piece in enumerate(pieces))
+    plain = _EMPHASIS.sub(r"\2", "\0".join(pieces[::2]))  # in one go, as emphasis may hold a formula
+    pieces[::2] = map(words, plain.split("\0"))
+    return "$".join(pieces)
 
 
 def bibtex(meta: dict, id: str, caption: str, provenance: dict) -> str:
