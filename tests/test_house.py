@@ -80,6 +80,14 @@ def test_a_chapter_is_thin(path):
     assert not [source for source in cells if re.search(banned, source, re.MULTILINE)]
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_a_citable_figure_is_the_last_expression_of_its_cell(path):
+    """Anywhere else a notebook does not show it, and the book is built without."""
+    for cell in jupytext.read(path).cells:
+        if cell.cell_type == "code" and re.search(r"^citable\(", cell.source, re.MULTILINE):
+            assert ast.unparse(ast.parse(cell.source).body[-1]).startswith("citable(")
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=name)
 def test_no_file_names_a_folder_of_somebodys_machine(path):
     if path.suffix in {".png", ".ico", ".npy", ".safetensors"}:
