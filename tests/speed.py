@@ -7,25 +7,23 @@ A ratio above 1 means that ours is faster. Wall clock is useless on shared cores
 installed is replaced by the published steps written here, and the row says so.
 """
 
-import os
 import sys
 import time
 import warnings
 
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.decomposition import IncrementalPCA
+from sklearn.metrics import silhouette_score
+from sklearn.metrics.pairwise import cosine_similarity
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from sklearn.cluster import KMeans  # noqa: E402
-from sklearn.decomposition import IncrementalPCA  # noqa: E402
-from sklearn.metrics import silhouette_score  # noqa: E402
-from sklearn.metrics.pairwise import cosine_similarity  # noqa: E402
+from isonum_core import Directions, Moments
+from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn
+from isonum_core.geometry.scores import iso_score, iso_score_star, mean_cosine
+from isonum_core.lab.engine import one_thread
 
-from isonum_core import Directions, Moments  # noqa: E402
-from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn  # noqa: E402
-from isonum_core.geometry.scores import iso_score, iso_score_star, mean_cosine  # noqa: E402
-
-torch.set_num_threads(1)
+one_thread()
 # A process that has held a model keeps what it frees; a fresh one would give it back, and fault it in at each call.
 torch.empty(7_000_000).fill_(0)
 
