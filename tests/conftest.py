@@ -18,10 +18,6 @@ hypothesis.settings.register_profile("fresh", print_blob=True)
 hypothesis.settings.load_profile("same")
 
 
-def pytest_addoption(parser):
-    parser.addoption("--seeds", default="one", choices=["one", "all"], help="all: every `seed` test runs for 0 to 99")
-
-
 def pytest_configure(config):
     # What the core imports while its type checks are installed is compiled anew, source by source; so the large come
     # first. The process that only hands tests to others needs none of it, and the others wait for it to start.
@@ -30,10 +26,10 @@ def pytest_configure(config):
             importlib.import_module(library)
 
 
-def pytest_generate_tests(metafunc):
-    own = any("seed" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
-    if "seed" in metafunc.fixturenames and not own:
-        metafunc.parametrize("seed", range(100) if metafunc.config.getoption("--seeds") == "all" else [0])
+@pytest.fixture
+def seed():
+    """Of `rng`. A test that must hold for many seeds is parametrised by it."""
+    return 0
 
 
 @pytest.fixture
