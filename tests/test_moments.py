@@ -8,7 +8,7 @@ import torch
 
 from isonum_core import Directions, IsonumError, Moments
 from isonum_core.errors import WeakNumberWarning
-from isonum_core.geometry import moments as module
+from isonum_core.geometry import directions, moments
 from isonum_core.geometry.rows import accepted_rows
 
 FIELDS = ["mean", "squares", "cubes", "fourths", "covariance"]
@@ -76,7 +76,7 @@ def test_single_rows_merge_to_one_pass(rng):
 
 
 def test_chunks_are_merged(rng, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 64)
+    monkeypatch.setattr(moments, "CHUNK", 64)
     x = cloud(rng, 64 * 3 + 5, 7)
     assert_moments(Moments.of(x), slow(x))
 
@@ -106,8 +106,8 @@ def test_unshifted_float32_products_would_break_the_promise(rng):
     assert torch.linalg.norm(raw - exact) / torch.linalg.norm(exact) > 1e-3
 
 
-def test_mixed_precision_regions_do_not_reach_the_products(rng, monkeypatch):
-    x = cloud(rng, 100, 12).float().requires_grad_()
+@pytest.mark.parametrize("module, sums", [(directions, Directions), (moments, Moments)])
+def test_no_chunk_is_summed_in_mixed_precision(rng, monkeypatch, module, sums):
     chunk = module._one_chunk
 
     def watched(rows):
@@ -116,10 +116,14 @@ def test_mixed_precision_regions_do_not_reach_the_products(rng, monkeypatch):
 
     monkeypatch.setattr(module, "_one_chunk", watched)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = Moments.of(x)
-        value = inside.frobenius_sq
-    outside = Moments.of(x)
-    assert value.item() == outside.frobenius_sq.item()
+        assert torch.is_autocast_enabled("cpu") and sums.of(cloud(rng, 100, 12).float()).n == 100
+
+
+def test_products_taken_inside_mixed_precision_are_those_outside(rng):
+    x = cloud(rng, 100, 12).float().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = Moments.of(x).frobenius_sq
+    assert inside.item() == Moments.of(x).frobenius_sq.item()
 
 
 def test_mask_equals_deletion(rng):

@@ -22,7 +22,10 @@ WIDEST_SCALE = (1e-70, 1e70)
 
 
 def accepted_rows(x: object, mask: Tensor | None = None) -> tuple[Tensor, int]:
-    """The rows that count, in float32 or float64, and how many the mask dropped."""
+    """The rows (m, d) of x (n, d) that count, in float32 or float64, and how many the mask (n,) dropped: n - m.
+
+    Warns of half precision. Raises IsonumError on a wrong type or shape, integers, a mask that is none, and no rows.
+    """
     if not isinstance(x, Tensor):
         raise IsonumError(f"states must be a tensor of shape (n, d), got {type(x).__name__}. Use torch.as_tensor.")
     if x.ndim != 2 or x.shape[1] < 1:
