@@ -131,6 +131,23 @@ def test_profiles_may_be_chosen_and_no_table_is_no_check(path, tmp_path):
     assert verify_tables(3, np.random.default_rng(0), tmp_path / "empty") == []
 
 
+def test_a_provisional_row_that_differs_is_told_and_is_not_red(path, monkeypatch, capsys):
+    change(path, 3, -3, lambda text: repr(float(text) * (1 + 1e-8)))
+    vouch(path)
+    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES)
+    with pytest.raises(SystemExit):
+        commands._verify(options)
+    assert "DIFFERS: norm" in capsys.readouterr().out
+    monkeypatch.setattr(walk, "provisional", lambda config: config.seed == 0, raising=False)
+    text = commands._verify(options)
+    assert "DIFFERS, provisional: norm" in text and "5 of 6 hold. 1 differ among rows" in text
+
+
+def test_minutes_end_the_comparison_between_two_configurations(path):
+    assert len(verified(path, sample=None, minutes=1)) == 6
+    assert verified(path, sample=None, minutes=0) == []
+
+
 def test_absent_data_is_told_and_is_no_difference(path, monkeypatch, capsys):
     def gone(config):
         raise DataAbsent("the file was expected, got none. Fetch it.")
@@ -138,5 +155,5 @@ def test_absent_data_is_told_and_is_no_difference(path, monkeypatch, capsys):
     monkeypatch.setattr(walk, "run", gone)
     checks = verified(path)
     assert all(check.holds and check.absent.startswith("the file was expected") for check in checks)
-    text = commands._verify(Namespace(seed=0, sample=2, out=path.parent, profiles=PROFILES))
+    text = commands._verify(Namespace(seed=0, sample=2, minutes=None, out=path.parent, profiles=PROFILES))
     assert "NOT COMPARED: the file" in text and "0 of 2 hold. 2 not compared, for want of data." in text

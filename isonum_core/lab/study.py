@@ -5,6 +5,7 @@
     run(config) -> list[dict]          rows; may take a second argument `device`, else it runs on the CPU alone
     TOLERANCES = {"loss": {"cpu": 1e-9, "cuda": 1e-3}}     for every column of floats
     MAY_BE_MISSING = {"skill"}         columns of floats that may be None or NaN (written as an empty cell)
+    provisional(config) -> bool        whether another processor is known to give other rows; none are without it
 
 Tolerance t allows |a - b| <= t max(1, |a|). Everything that is not a float is compared exactly.
 """
@@ -41,6 +42,7 @@ class Study:
     tolerances: dict[str, dict[str, float]]
     may_be_missing: frozenset[str]
     takes_device: bool
+    provisional: Callable[[Any], bool]
 
     def configs(self, profile: str) -> dict[Cells, Any]:
         """The grid of a profile, keyed by the cells that stand for each configuration in the table."""
@@ -142,6 +144,7 @@ def find_study(name: str) -> Study:
         tolerances=getattr(module, "TOLERANCES", {}),
         may_be_missing=frozenset(getattr(module, "MAY_BE_MISSING", ())),
         takes_device="device" in inspect.signature(module.run).parameters,
+        provisional=getattr(module, "provisional", lambda config: False),
     )
 
 

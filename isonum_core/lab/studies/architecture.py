@@ -10,12 +10,17 @@ from __future__ import annotations
 from isonum_core.lab.studies.data import MAY_BE_MISSING, TOLERANCES, Data, run
 from isonum_core.networks.patched import TRUNKS
 
-__all__ = ["FAMILIES", "MAY_BE_MISSING", "TOLERANCES", "grid", "run"]
+__all__ = ["FAMILIES", "MAY_BE_MISSING", "TOLERANCES", "grid", "provisional", "run"]
 
 FAMILIES = (
     *("ar2_damping", "drift", "noisy_ar", "seasonal_amplitude", "sine_noise", "trend", "regimes"),
     *("logistic_map", "mackey_glass", "gp_scale"),
 )
+
+
+def provisional(config: Data) -> bool:
+    """Every trained trunk: the tolerances were calibrated on gpt2 alone."""
+    return config.trained
 
 
 def grid(profile: str) -> list[Data]:
