@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import torch
 
+from isonum_core.commands.reading import FORMATS, as_float64, read_array
+from isonum_core.commands.report import Report, report
+from isonum_core.commands.tables import add_commands
 from isonum_core.errors import IsonumError
-from isonum_core.lab.commands import add_commands
-from isonum_core.reading import FORMATS, as_float64, read_array
-from isonum_core.report import Report, report
 from isonum_core.worlds.tokens import MeanScale
 
 

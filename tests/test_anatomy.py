@@ -10,7 +10,7 @@ from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn
 from isonum_core.geometry.partition import partition_isotropy, partition_isotropy_centred
 from isonum_core.geometry.scores import iso_score, mean_cosine, mean_share
-from isonum_core.lab.anatomy import LEAST, MEASURES, measured
+from isonum_core.studies.anatomy import LEAST, MEASURES, measured
 from isonum_core.theory.gauges import linear_gauge, logit_participation_ratio, row_gauge
 
 

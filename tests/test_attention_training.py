@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from isonum_core.lab.studies.attention_training import Config, run
+from isonum_core.theory.toys.attention_training import Config, run
 
 SHORT = Config(steps=20, every=10, sequences=8)
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from isonum_core.lab.commands import add_commands
+from isonum_core.commands.tables import add_commands
 from isonum_core.lab.engine import run_study
 from isonum_core.lab.study import study_names
 
 # The command line without its other verbs, so that a fault of theirs is not ours.
 MAIN = """
 import argparse
-from isonum_core.lab.commands import add_commands
+from isonum_core.commands.tables import add_commands
 parser = argparse.ArgumentParser()
 add_commands(parser.add_subparsers())
 words = parser.parse_args()
@@ -60,7 +60,7 @@ def test_studies_lists_every_study_with_its_grids(say):
 
 
 def test_studies_counts_what_a_table_holds(say, tmp_path, monkeypatch):
-    monkeypatch.setattr("isonum_core.lab.commands.study_names", lambda: ["toys.walk"])
+    monkeypatch.setattr("isonum_core.commands.tables.study_names", lambda: ["toys.walk"])
     assert say("run", "toys.walk")[0] == 0
     [entry] = json.loads(say("studies", "--json")[1])
     assert entry["profiles"]["quick"]["done"] == 6 and entry["profiles"]["quick"]["device"] == "cpu"

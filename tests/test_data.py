@@ -11,13 +11,12 @@ import torch
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score
-from isonum_core.lab import portrait
 from isonum_core.lab.engine import one_thread
-from isonum_core.lab.portrait import COLUMNS, ORDER, SIZES, TEST, TRAIN
-from isonum_core.lab.studies import architecture, data
-from isonum_core.lab.studies.data import Data, run
 from isonum_core.lab.study import find_study
 from isonum_core.networks.patched import Patched, patched_model, predict
+from isonum_core.studies import architecture, data, portrait
+from isonum_core.studies.data import Data, run
+from isonum_core.studies.portrait import COLUMNS, ORDER, SIZES, TEST, TRAIN
 from isonum_core.worlds.families import FAMILIES
 
 TWIN = Data("sine_noise", "gpt2", 0, False, "quick")

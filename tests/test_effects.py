@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.effects import dose_curves, halves, knob_effects, training_changes, twinned
+from isonum_core.studies.effects import dose_curves, halves, knob_effects, training_changes, twinned
 
 
 def made(rng, families=8, seeds=4, knobs=(1.0, 2.0, 3.0, 4.0), noise=0.0):

@@ -6,8 +6,8 @@ import torch
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.null import iso_score_null
-from isonum_core.lab.equal_types import equal_types
 from isonum_core.networks.capture import Sample
+from isonum_core.studies.equal_types import equal_types
 
 
 def _sample(n=4000, kinds=400, d=12, seed=0, decay=0.0, noise=0.0):

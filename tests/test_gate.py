@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.gate import by_family, possible_families, skilled_families
+from isonum_core.studies.gate import by_family, possible_families, skilled_families
 from isonum_core.worlds.families import FAMILIES
 
 

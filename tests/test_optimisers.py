@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.studies.optimisers import ARMS, Optimisers, _direction, run, train
+from isonum_core.theory.toys.optimisers import ARMS, Optimisers, _direction, run, train
 
 SHORT = Optimisers(seeds=(0, 1), vocabulary=30, unused=4, contexts=8, d=4, steps=60, every=20)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.studies.plateau import Plateau, run
+from isonum_core.theory.toys.plateau import Plateau, run
 
 SHORT = Plateau(seeds=(0, 1, 2), steps=400)
 

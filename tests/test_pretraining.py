@@ -12,8 +12,11 @@ import torch
 
 from isonum_core.errors import IsonumError
 from isonum_core.lab.engine import one_thread
-from isonum_core.lab.studies import pretraining as study
-from isonum_core.lab.studies.pretraining import (
+from isonum_core.lab.study import find_study
+from isonum_core.networks.forecast import token_windows
+from isonum_core.networks.tiny import Tiny, tiny_model
+from isonum_core.studies import pretraining as study
+from isonum_core.studies.pretraining import (
     CONTEXT,
     ERRORS,
     FIRST,
@@ -36,9 +39,6 @@ from isonum_core.lab.studies.pretraining import (
     source_ids,
     ways,
 )
-from isonum_core.lab.study import find_study
-from isonum_core.networks.forecast import token_windows
-from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.worlds.tokens import MeanScale
 
 QUICK = Pretraining("zipf", 1.0, "logistic_map", False, "adamw", 0, "quick")

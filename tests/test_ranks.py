@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from isonum_core.lab.ranks import exchange_p, partial_correlation, permutation_p
+from isonum_core.statistics.ranks import exchange_p, partial_correlation, permutation_p
 
 
 def residual(x, z):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from isonum_core.commands.reading import as_float64, read_array
 from isonum_core.errors import IsonumError
-from isonum_core.reading import as_float64, read_array
 
 X = np.random.default_rng(0).normal(size=(5, 3)) * 10.0 ** np.arange(-3, 0)
 

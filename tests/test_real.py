@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from isonum_core.errors import DataAbsent, IsonumError
-from isonum_core.lab.portrait import SIZES
-from isonum_core.lab.studies import real
-from isonum_core.lab.studies.real import LAST, SETS, Real, Shape, run, split
+from isonum_core.studies import real
+from isonum_core.studies.portrait import SIZES
+from isonum_core.studies.real import LAST, SETS, Real, Shape, run, split
 from isonum_core.worlds.datasets import DATASETS
 from isonum_core.worlds.series import names
 

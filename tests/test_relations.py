@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.anatomy import MEASURES
-from isonum_core.lab.gate import possible_families
-from isonum_core.lab.relations import beside_twins, relations, sign_by_family, skilled_rows
+from isonum_core.studies.anatomy import MEASURES
+from isonum_core.studies.gate import possible_families
+from isonum_core.studies.relations import beside_twins, relations, sign_by_family, skilled_rows
 from isonum_core.worlds.families import FAMILIES
 
 POSSIBLE = [name for name, family in FAMILIES.items() if all(map(family.beatable, family.grid))]

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from isonum_core.commands.report import COVARIANCE, POINTS, report
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.neighbours import two_nn
 from isonum_core.geometry.null import iso_score_null
 from isonum_core.geometry.partition import partition_isotropy
 from isonum_core.geometry.scores import effective_rank, iso_score, mean_cosine, participation_ratio
-from isonum_core.report import COVARIANCE, POINTS, report
 
 
 def _cloud(n, d):

@@ -11,9 +11,9 @@ import torch
 
 from isonum_core.errors import IsonumError
 from isonum_core.lab.engine import one_thread
-from isonum_core.lab.studies.skill import SCORES, TEST, TRAIN, Skill, grid, run, trained
 from isonum_core.lab.study import find_study
 from isonum_core.networks.forecast import direct_forecast
+from isonum_core.studies.skill import SCORES, TEST, TRAIN, Skill, grid, run, trained
 from isonum_core.worlds.families import FAMILIES
 
 TINY = Skill("sine_noise", "patchtst", 0, steps=5, pool=64, test=20)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from toys import walk
 
+from isonum_core.commands import tables as commands
 from isonum_core.errors import DataAbsent
-from isonum_core.lab import commands
 from isonum_core.lab.engine import run_study
 from isonum_core.lab.study import PROFILES
 from isonum_core.lab.verify import verify_tables
@@ -144,8 +144,8 @@ def test_a_provisional_row_that_differs_is_told_and_is_not_red(path, monkeypatch
 
 
 def test_minutes_end_the_comparison_between_two_configurations(path):
-    assert len(verified(path, sample=None, minutes=1)) == 6
-    assert verified(path, sample=None, minutes=0) == []
+    assert len(verified(path, sample=None, minutes=1.0)) == 6
+    assert verified(path, sample=None, minutes=0.0) == []
 
 
 def test_absent_data_is_told_and_is_no_difference(path, monkeypatch, capsys):

@@ -22,9 +22,9 @@ from collections.abc import Callable
 from typing import Any
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab import studies
 
 PROFILES = ("quick", "cpu", "gpu")
+HOME = "isonum_core.studies"  # the package whose modules are found by their names; the machine knows no more of it
 
 Cells = tuple[str, ...]
 
@@ -118,11 +118,11 @@ def cell(name: str, value: Any) -> str:
 
 
 def find_study(name: str) -> Study:
-    """The study of lab/studies with this name; a name with a dot is any importable module ("mine.depth").
+    """The study of HOME with this name; a name with a dot is any importable module ("mine.depth").
 
     IsonumError when there is none, when it has no grid (chapters run such a file live), or it breaks the form above.
     """
-    path = name if "." in name else f"{studies.__name__}.{name}"
+    path = name if "." in name else f"{HOME}.{name}"
     try:
         module = importlib.import_module(path)
     except ModuleNotFoundError as error:
@@ -149,6 +149,6 @@ def find_study(name: str) -> Study:
 
 
 def study_names() -> list[str]:
-    """Names of the files of lab/studies that have a grid."""
-    names = sorted(info.name for info in pkgutil.iter_modules(studies.__path__))
-    return [name for name in names if hasattr(importlib.import_module(f"{studies.__name__}.{name}"), "grid")]
+    """Names of the modules of HOME that have a grid."""
+    names = sorted(info.name for info in pkgutil.iter_modules(importlib.import_module(HOME).__path__))
+    return [name for name in names if hasattr(importlib.import_module(f"{HOME}.{name}"), "grid")]

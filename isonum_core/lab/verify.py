@@ -21,8 +21,8 @@ class Check:
     """One recomputed configuration. `share`: its largest difference over what is allowed; above 1, or `problem`, fails.
 
     `column` is where the share is largest, `device` where the committed rows were computed. `absent` says which data
-    was not to be had: then nothing was compared, and nothing failed. The rows of a `provisional` configuration are known
-    to differ on another processor: a difference is told and fails nothing.
+    was not to be had: then nothing was compared, and nothing failed. A `provisional` configuration is known to
+    give other rows on another processor: a difference is told and fails nothing.
     """
 
     table: str

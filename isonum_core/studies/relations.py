@@ -1,8 +1,8 @@
 """Does an isotropy number go with a model's error, and beyond what an untrained twin or the raw windows already say?
 
 Families on which a model has no skill do not enter, a choice made by the error that is then compared; or, with
-`possible_families`, those on which no forecast could have any, which asks no error (`lab.gate`). Between families one
-point is a family's mean over knobs and seeds; of the error ratio 1 - skill the logarithm is averaged, because the ratio
+`possible_families`, those on which no forecast could have any, which asks no error (`studies.gate`). Between families
+one point is a family's mean over knobs and seeds; of the error ratio 1 - skill the logarithm is averaged, because it
 has heavy tails.
 """
 
@@ -17,11 +17,11 @@ import pandas as pd
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.anatomy import MEASURES
-from isonum_core.lab.effects import RANKS, TWIN, twinned
-from isonum_core.lab.gate import Gate, skilled_families
-from isonum_core.lab.ranks import exchange_p, partial_correlation, permutation_p
-from isonum_core.lab.statistics import crossed_intervals, holm
+from isonum_core.statistics.intervals import crossed_intervals, holm
+from isonum_core.statistics.ranks import exchange_p, partial_correlation, permutation_p
+from isonum_core.studies.anatomy import MEASURES
+from isonum_core.studies.effects import RANKS, TWIN, twinned
+from isonum_core.studies.gate import Gate, skilled_families
 
 Error = Literal["ratio", "nll"]
 ERRORS = ("ratio", "nll")

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.arms import crossed_contrasts, crossed_t, paired_contrasts, variance_shares
-from isonum_core.lab.statistics import holm, paired_t
+from isonum_core.statistics.contrasts import crossed_contrasts, crossed_t, paired_contrasts, variance_shares
+from isonum_core.statistics.intervals import holm, paired_t
 
 
 def table(rng, families=6, seeds=4, effect=1.0):

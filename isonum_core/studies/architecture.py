@@ -7,8 +7,8 @@ for variety among those where another model (study `skill`) had skill, before an
 
 from __future__ import annotations
 
-from isonum_core.lab.studies.data import MAY_BE_MISSING, TOLERANCES, Data, run
 from isonum_core.networks.patched import TRUNKS
+from isonum_core.studies.data import MAY_BE_MISSING, TOLERANCES, Data, run
 
 __all__ = ["FAMILIES", "MAY_BE_MISSING", "TOLERANCES", "grid", "provisional", "run"]
 

@@ -10,10 +10,10 @@ from jaxtyping import Float
 
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score, mean_cosine
-from isonum_core.lab.anatomy import MEASURES, measured, short
 from isonum_core.networks.forecast import anchored
 from isonum_core.networks.patched import Patched, PatchedModel, patched_model, predict, word_loss
 from isonum_core.networks.train import Training, train
+from isonum_core.studies.anatomy import MEASURES, measured, short
 from isonum_core.worlds.baselines import last_value, mean_value, nmse, seasonal_naive, skill
 
 TRAIN, TEST, ORDER, DRAW = 10, 11, 12, 13  # streams of random numbers; no pilot has seen them
@@ -71,8 +71,8 @@ def portrait(
 
     nll is in nats a word, crps in standard deviations of the context, nmse in its variance, over the horizon or one
     step ahead; skill is 1 - nmse / the smallest nmse of last value, last season and mean of the context. MEASURES are
-    of the state that the heads read (see lab.anatomy); iso_* and cos_* are IsoScore and mean cosine at each depth, at
-    the last patch. iso_input is the IsoScore of the anchored contexts themselves: no network at all.
+    of the state that the heads read (studies.anatomy); iso_* and cos_*: IsoScore and mean cosine at each depth, at the
+    last patch. iso_input is the IsoScore of the anchored contexts themselves: no network at all.
     A number is None where it is not defined: constant contexts, exact naive forecasts, too few distinct states.
     """
     found: dict[str, float | int | None] = {**dict.fromkeys(COLUMNS), "distinct": len(np.unique(context, axis=0))}

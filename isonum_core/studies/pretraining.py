@@ -45,10 +45,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.anatomy import MEASURES, measured, short
 from isonum_core.networks.patched import Predictive
 from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.networks.train import OPTIMISERS, Training, train
+from isonum_core.studies.anatomy import MEASURES, measured, short
 from isonum_core.worlds.baselines import mean_value, nmse, skill
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.language import Echo, excerpts, letters

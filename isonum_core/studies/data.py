@@ -20,15 +20,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab import portrait
-from isonum_core.lab.portrait import COLUMNS, SIZES, TEST, TRAIN, fitted
 from isonum_core.networks.patched import Patched, patched_model
+from isonum_core.studies import portrait
+from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, fitted
 from isonum_core.worlds.families import FAMILIES
 
 
 @dataclass(frozen=True)
 class Data:
-    """One network. `model` is a trunk of networks.patched, `size` a key of lab.portrait's SIZES."""
+    """One network. `model` is a trunk of networks.patched, `size` a key of studies.portrait's SIZES."""
 
     family: str
     model: str
@@ -58,7 +58,7 @@ def provisional(config: Data) -> bool:
 
 
 def run(config: Data, device: str = "cpu") -> list[dict]:
-    """One row for each knob of the family's grid: lab.portrait's columns. Test windows are the same for both twins."""
+    """One row for each knob of the family's grid: studies.portrait's columns. Twins see the same test windows."""
     if config.family not in FAMILIES or config.size not in SIZES:
         raise IsonumError(
             f"A family is one of {', '.join(FAMILIES)} and a size one of {', '.join(SIZES)}, got {config.family!r} and "

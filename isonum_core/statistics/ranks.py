@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.statistics import FACTORS, Interval, crossed_bootstrap
+from isonum_core.statistics.intervals import FACTORS, Interval, crossed_bootstrap
 
 
 def ranks_between(table: pd.DataFrame, names: Sequence[str], family: str = "family") -> np.ndarray:

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab import portrait
-from isonum_core.lab.portrait import COLUMNS, SIZES, TEST, TRAIN, fitted
 from isonum_core.networks.patched import Patched, patched_model
+from isonum_core.studies import portrait
+from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, fitted
 from isonum_core.worlds.panels import load
 from isonum_core.worlds.series import interpolated, names, packaged
 from isonum_core.worlds.windows import windows
@@ -55,7 +55,7 @@ LAST = 0.2  # share of the steps whose values are test targets
 
 @dataclass(frozen=True)
 class Real:
-    """One network on one set. `model` is a trunk of networks.patched, `size` a key of lab.portrait's SIZES."""
+    """One network on one set. `model` is a trunk of networks.patched, `size` a key of studies.portrait's SIZES."""
 
     dataset: str
     model: str
@@ -77,7 +77,7 @@ def grid(profile: str) -> list[Real]:
 
 
 def run(config: Real, device: str = "cpu") -> list[dict]:
-    """One row: lab.portrait's columns, and `windows`, how many overlapping test windows they were taken on.
+    """One row: studies.portrait's columns, and `windows`, how many overlapping test windows they were taken on.
 
     Raises errors.DataAbsent where the set can neither be downloaded nor found in the folder ISONUM_DATA.
     """

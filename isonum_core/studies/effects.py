@@ -9,8 +9,8 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.ranks import ranks_between, ranks_within
-from isonum_core.lab.statistics import crossed_intervals, paired_t
+from isonum_core.statistics.intervals import crossed_intervals, paired_t
+from isonum_core.statistics.ranks import ranks_between, ranks_within
 
 HALVES = ("mean_cosine", "iso_score")  # the mean half, the spectral half
 KEYS = ["family", "model", "size", "seed", "knob"]

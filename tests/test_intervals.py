@@ -11,8 +11,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
-from isonum_core.lab.ranks import spearman, spearman_between, spearman_within
-from isonum_core.lab.statistics import crossed_bootstrap, holm, paired_differences, paired_t
+from isonum_core.statistics.intervals import crossed_bootstrap, holm, paired_differences, paired_t
+from isonum_core.statistics.ranks import spearman, spearman_between, spearman_within
 
 
 def effects(rng, families, seeds, f, s, e):

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.statistics import FACTORS, Contrast, crossed_intervals, holm, paired_differences, paired_t
+from isonum_core.statistics.intervals import FACTORS, Contrast, crossed_intervals, holm, paired_differences, paired_t
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -41,7 +41,7 @@ def crossed_contrasts(
 ) -> pd.DataFrame:
     """`paired_contrasts` where the pairs are crossed: every family under every seed, and both could have been others.
 
-    `low` and `high`: 95 % crossed bootstrap (`lab.statistics`), too short where levels are few; `t_low`, `t_high` and
+    `low`, `high`: 95 % crossed bootstrap (`statistics.intervals`), too short where levels are few; `t_low`, `t_high`,
     `p`: of `crossed_t`, which is not. A verdict needs the latter.
     """
     names, wide = _differences(table, arm, pairs, values, factors)

@@ -1,0 +1,1 @@
+"""The command line: files read at the door, measures reported, studies run."""

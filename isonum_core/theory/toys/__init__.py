@@ -1,0 +1,1 @@
+"""Toys of the theory: small exact worlds that a chapter runs live."""
