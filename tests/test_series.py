@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import json
 import os
+import sys
 import threading
 
 import numpy as np
@@ -270,7 +271,12 @@ def test_a_download_is_checked_and_kept_in_the_cache(folder, server, tmp_path, m
     assert capfd.readouterr().err == "", "a note on stderr would stop the build of the book"
 
 
-def test_without_pooch_the_way_out_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pooch", None)
-    with pytest.raises(IsonumError, match="pooch was expected, to read orig/hospital.rda"):
-        original("orig/hospital.rda")
+@pytest.mark.parametrize("name", ["pooch", "rdata"])
+def test_without_its_library_the_way_out_is_named(name, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    made = _publish("hospital", b"", monkeypatch)
+    (tmp_path / "orig").mkdir()
+    (tmp_path / made.file).write_bytes(b"")
+    monkeypatch.setenv("ISONUM_DATA", str(tmp_path))
+    with pytest.raises(IsonumError, match=f"{name} was expected, to read .*hospital.rda, got none. Install isonum"):
+        _ = made.values

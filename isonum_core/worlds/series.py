@@ -5,13 +5,15 @@ The facts stand in `series.toml`. None of the files is shipped; the sets without
 
 from __future__ import annotations
 
+import importlib
 import os
 import tomllib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +56,7 @@ class Series:
     licence: str
     citation: str
     identity: str
-    reading: dict
+    reading: dict = field(repr=False, compare=False)
     why: str = ""
     file: str = ""
     sha256: str = ""
@@ -157,10 +159,7 @@ def original(file: str) -> Path:
 
     A download goes to the cache, never into ISONUM_DATA. Raises DataAbsent where the file is not to be had.
     """
-    try:
-        import pooch
-    except ImportError:
-        raise IsonumError(f"pooch was expected, to read {file}, got none. Install isonum[book].") from None
+    pooch = _library("pooch", file)
     pooch.get_logger().setLevel("WARNING")  # its notes go to stderr, which stops the build of the book
     known = {facts["file"]: facts for kind in ("series", "texts") for facts in TABLE[kind].values() if "file" in facts}
     hashes, sources = ({name: facts[key] for name, facts in known.items()} for key in ("sha256", "source"))
@@ -181,10 +180,17 @@ def original(file: str) -> Path:
     return path
 
 
+def _library(name: str, file: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise IsonumError(f"{name} was expected, to read {file}, got none. Install isonum[book].") from None
+
+
 def _r_table(path: Path) -> pd.DataFrame:
     import pandas as pd
-    import rdata
 
+    rdata = _library("rdata", path.name)
     # R's classes of many series side by side: rdata would take each for one series, and refuse the matrices.
     plain = dict.fromkeys(("mts", "msts"), lambda values, attributes: values)
     known = {**rdata.conversion.DEFAULT_CLASS_MAP, **plain}
