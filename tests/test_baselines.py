@@ -63,6 +63,8 @@ def test_mase_is_its_definition_with_gaps_and_flat_series(rng):
     value, points = _mase_letter_by_letter(train, actual, forecast, 4)
     assert score.value == pytest.approx(value, rel=1e-12) and score.points == points  # 30 additions
     assert score.dropped == 1 + 5
+    one = mase(train[3:, :5], actual[3:], forecast[3:], 4)  # one seasonal change to take the scale from
+    assert one.value == pytest.approx(_mase_letter_by_letter(train[3:, :5], actual[3:], forecast[3:], 4)[0], rel=1e-12)
 
 
 def test_nmse_is_one_for_the_mean_and_ignores_scale_and_offset(rng):
@@ -99,6 +101,7 @@ def test_skill_compares_with_the_better_naive_error():
 
 def test_what_cannot_be_forecast_is_refused():
     x = np.arange(6.0)[None]
+    assert seasonal_naive(x, 1, 6).tolist() == [[0]], "the whole context may be one season"
     for call in (lambda: seasonal_naive(x, 3, 7), lambda: seasonal_naive(x, 0, 1), lambda: mean_value(x, 0)):
         with pytest.raises(IsonumError, match="horizon >= 1 and a season within the context of 6 steps"):
             call()

@@ -152,6 +152,8 @@ def test_what_is_cut_or_clipped_is_counted():
     tokens = MeanScale(context_length=5).encode([1e6, 1, 1, 1, 1, 1])
     assert (tokens.cut, tokens.scale, tokens.clipped) == (1, 1.0, 0), "older values do not touch the scale"
     assert MeanScale().encode([1.0] * 40 + [100.0]).clipped == 1
+    # The outermost bins reach half a width, 15/4092 = 0.0037, beyond their centres at -15 and 15.
+    assert MeanScale().encode([15.003, -15.003, 15.004, -15.004], scale=1.0).clipped == 2
 
 
 def test_special_tokens_carry_no_value():
