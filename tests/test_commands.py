@@ -84,7 +84,7 @@ def test_run_says_what_it_did_and_fails_when_a_configuration_failed(say, monkeyp
 def test_like_failures_are_said_once(say, monkeypatch):
     monkeypatch.setattr("toys.walk.run", lambda config: [])
     status, text = say("run", "toys.walk")
-    assert status == 1 and text.count("be one at least") == 1 and "and 5 more" in text
+    assert status == 1 and text.count("one row at least") == 1 and "and 5 more" in text
 
 
 def test_rows_of_two_states_of_the_code_are_pointed_out(say, monkeypatch):

@@ -210,8 +210,8 @@ def test_a_dask_cluster_writes_the_same_bytes(tmp_path, quiet, monkeypatch):
     [
         ("raise", "RuntimeError at walk.py:.*: the loss went up."),
         ("memory", "OutOfMemoryError .* fewer workers"),
-        ("nan", "'end' is nan, expected a finite number"),
-        ("nothing", "be one at least, got 0"),
+        ("nan", "'end' is nan in walk, which does not list"),
+        ("nothing", "one row at least, all of the same columns, got 0"),
     ],
 )
 def test_a_failing_configuration_costs_itself_and_nothing_else(tmp_path, quiet, monkeypatch, trouble, words):

@@ -81,13 +81,13 @@ def test_rows_may_repeat_what_the_configuration_says(study):
 @pytest.mark.parametrize(
     "rows, words",
     [
-        ([], "the same columns, and be one at least, got 0"),
+        ([], "one row at least, all of the same columns, got 0"),
         ([ROW, {**ROW, "more": 1}], "the same columns"),
         ([ROW, dict(reversed(ROW.items()))], "the same columns"),
         ([{**ROW, "seed": 1}], "seed=1, its configuration 0"),
         ([{**ROW, "gap": 0.5}], "'gap' is a float without a tolerance"),
-        ([{**ROW, "end": None}], "'end' is None .* MAY_BE_MISSING"),
-        ([{**ROW, "end": math.nan}], "'end' is nan, expected a finite number"),
+        ([{**ROW, "end": None}], "'end' is None in walk, which .* MAY_BE_MISSING"),
+        ([{**ROW, "end": math.nan}], "'end' is nan in walk, which does not list"),
         ([{**ROW, "skill": math.inf}], "'skill' is inf"),
     ],
 )

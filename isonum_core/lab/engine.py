@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -63,12 +64,9 @@ def compute(module: str, config: Any, device: str) -> Computed:
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error or 'no message'}"
-        hint = (
-            ". Use fewer workers or a smaller profile"
-            if isinstance(error, MemoryError | torch.OutOfMemoryError)
-            else ""
-        )
-        return Computed(config, failure=f"{' '.join(said.split()).rstrip('.')}{hint}.")
+        starved = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        hint = " Use fewer workers or a smaller profile." if starved else ""
+        return Computed(config, failure=f"{' '.join(said.split()).rstrip('.')}.{hint}")
 
 
 def run_study(
@@ -88,10 +86,8 @@ def run_study(
     """
     began, chosen, kind, failures = time.monotonic(), find_study(study), device.partition(":")[0], []
     if kind != "cpu" and not (kind == "cuda" and chosen.takes_device and torch.cuda.is_available()):
-        raise IsonumError(
-            f"{study} runs on cpu, and on cuda where its run takes a device and torch sees one, got {device!r}. "
-            "Use --device cpu."
-        )
+        how = "on cpu, and on cuda where its run takes a device and torch sees one"
+        raise IsonumError(f"{study} runs {how}, got {device!r}. Use --device cpu.")
     grid, path = chosen.configs(profile), table_path(chosen.name, profile, folder)
     # The run itself changes the tables, so the package alone is asked whether it differs from its commit.
     run = environment(torch.cuda.get_device_name(device) if kind == "cuda" else kind, within=("isonum_core",))
@@ -105,16 +101,17 @@ def run_study(
         todo = [config for key, config in grid.items() if key not in journal.blocks]
         arrivals = _arrivals(chosen.module, todo, device, workers, began + 60 * minutes)
         try:
-            # Quiet in a notebook and in a pipe: neither is a terminal.
-            for computed in tqdm(arrivals, chosen.name, len(todo), disable=not sys.stderr.isatty()):
-                if computed.failure:
-                    failures.append((computed.config, computed.failure))
-                else:
-                    journal.enter(computed.config, computed.columns, computed.rows, run)
+            with warnings.catch_warnings(), contextlib.closing(arrivals):
+                warnings.filterwarnings(
+                    "ignore", r"\d+ tasks"
+                )  # joblib's advice to whoever stops early: here it is meant
+                # Quiet in a notebook and in a pipe: neither is a terminal.
+                for computed in tqdm(arrivals, chosen.name, len(todo), disable=not sys.stderr.isatty()):
+                    if computed.failure:
+                        failures.append((computed.config, computed.failure))
+                    else:
+                        journal.enter(computed.config, computed.columns, computed.rows, run)
         finally:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # joblib's advice to whoever stops early, which here is meant
-                arrivals.close()
             journal.close(grid, {"study": chosen.module, "profile": profile, "device": kind, "expected": len(grid)})
         return Outcome(path, len(journal.blocks), len(grid), tuple(failures))
 
@@ -123,12 +120,8 @@ def _arrivals(module: str, todo: list, device: str, workers: int | None, deadlin
     """What has been computed, in the order in which it finishes. Closing it ends the workers."""
     begun = itertools.takewhile(lambda _: time.monotonic() < deadline, todo)
     # No more in flight than there are workers, so that nothing is begun after the deadline; and none without work.
-    pool = Parallel(
-        workers and max(1, min(workers, len(todo))),
-        return_as="generator_unordered",
-        batch_size=1,
-        pre_dispatch="n_jobs",
-    )
+    count = workers and max(1, min(workers, len(todo)))
+    pool = Parallel(count, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
     try:
         yield from pool(delayed(_worked)(os.getpid(), module, config, device) for config in begun)
     except BrokenExecutor:

@@ -55,12 +55,9 @@ class Study:
         """The grid of a profile, each configuration by its key."""
         if profile not in PROFILES:
             raise IsonumError(f"A profile is one of {', '.join(PROFILES)}, got {profile!r}. Choose one of them.")
-        listed = self.grid(profile)
-        found = {self.key(config): config for config in listed}
-        if len(found) < len(listed):
-            raise IsonumError(
-                f"The {profile} grid of {self.name} holds a configuration twice. Each may stand there once."
-            )
+        found = {self.key(config): config for config in self.grid(profile)}
+        if len(found) < len(self.grid(profile)):
+            raise IsonumError(f"The {profile} grid of {self.name} holds a configuration twice. List each once.")
         return found
 
     def cells(self, config: Any, rows: list[dict]) -> tuple[Cells, list[Cells]]:
@@ -68,11 +65,8 @@ class Study:
 
         A row may repeat fields of its configuration; they must agree, and stand in the table once.
         """
-        kinds = {tuple(row) for row in rows}
-        if len(kinds) != 1:
-            raise IsonumError(
-                f"Rows of {self.name} should have the same columns, and be one at least, got {kinds or 0}."
-            )
+        if len(kinds := {tuple(row) for row in rows}) != 1:
+            raise IsonumError(f"{self.name} should return one row at least, all of the same columns, got {kinds or 0}.")
         own = dict(zip(self.columns, self.key(config), strict=True))
         for name, value in (pair for row in rows for pair in row.items()):
             if name in own and cell(name, value) != own[name]:
@@ -81,10 +75,10 @@ class Study:
         return columns, [tuple(self._value(name, _plain(row[name])) for name in columns) for row in rows]
 
     def _value(self, name: str, value: Any) -> str:
-        if name in self.may_be_missing and (value is None or value != value):
-            return ""
-        if value is None:
-            raise IsonumError(f"{name!r} is None in {self.name}, which does not list it in MAY_BE_MISSING.")
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            if name in self.may_be_missing:
+                return ""
+            raise IsonumError(f"{name!r} is {value} in {self.name}, which does not list it in MAY_BE_MISSING.")
         if isinstance(value, float) and name not in self.tolerances:
             raise IsonumError(f"{name!r} is a float without a tolerance in {self.name}. Add it to TOLERANCES.")
         return cell(name, value)
