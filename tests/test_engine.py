@@ -99,7 +99,7 @@ def test_a_kill_between_any_two_steps_of_writing_the_table(tmp_path, quiet, monk
     opened = Journal(path, study)
     for config in [config for key, config in grid.items() if key not in opened.blocks]:
         computed = compute("toys.walk", config, "cpu")
-        opened.enter(config, computed.columns, computed.rows, {"device": "cpu"})
+        opened.enter(config, computed.columns, computed.rows, {"device": "cpu", "code": "another state of it"})
 
     def mortal(step):
         def taken(*words):
@@ -132,7 +132,7 @@ def test_the_order_of_finishing_leaves_no_trace(tmp_path, quiet):
     opened = Journal(path, study)
     for config in reversed(grid.values()):
         computed = compute("toys.walk", config, "cpu")
-        opened.enter(config, computed.columns, computed.rows, {"device": "cpu"})
+        opened.enter(config, computed.columns, computed.rows, {"device": "cpu", "code": "another state of it"})
     opened.close(grid, {})
     assert path.read_bytes() == quiet["quick"]
 
