@@ -321,7 +321,7 @@ def test_broken_states_name_their_site(model_of):
     model = model_of("gpt2")
     with torch.no_grad():
         model.transformer.h[1].mlp.c_proj.bias.fill_(float("nan"))
-    with pytest.raises(IsonumError, match="at site 'block.1': states must be finite"):
+    with pytest.raises(IsonumError, match="at site 'block.1': rows must be finite"):
         capture(model, [_batch()])
 
 

@@ -61,6 +61,8 @@ def report(x: Float[Tensor, "n d"]) -> Report:
         _enter(found, name, lambda score=score: float(score.function(moments)))
         if name in found.values and score.null is not None:
             found.null[name] = float(score.null(moments.n, moments.d))
+        if name in found.values and (note := score.note(found.values[name], moments.n, moments.d)):
+            found.notes.append(f"{name}: {note}")
     for name, measure in POINTS.items():
         _enter(found, name, lambda measure=measure: float(measure(x)))
     return found
