@@ -38,13 +38,13 @@ def by_family(table: pd.DataFrame, score: str = "skill") -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def skilled_families(table: pd.DataFrame, score: str = "skill") -> dict[str, list[str]]:
+def skilled_families(table: pd.DataFrame) -> dict[str, list[str]]:
     """For each model the families on which it beats the naive forecasts in the median over seeds.
 
     Families where no forecast can (see `by_family`) are not among them, whatever stands there: it is luck. On the
     others no relation between a model's insides and its error is reported.
     """
-    found = by_family(table, score)
+    found = by_family(table)
     return _passed(found, (found["median"] > 0) & found.kind.isin(["skill possible", "not told"]))
 
 
