@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats
+from scipy import linalg, stats
 
 
 def ranks_between(table: pd.DataFrame, names: Sequence[str], family: str = "family") -> np.ndarray:
@@ -69,7 +69,7 @@ def permutation_p(
     simulate. Pass ranks for a rank test. Never zero; 1 where nothing of x or y is left to test.
     """
     base = np.ones((len(x), 1)) if given is None else np.column_stack([np.ones(len(x)), given])
-    q = np.linalg.qr(base)[0]
+    q = linalg.orth(base)  # of one column where `given` is constant
     x, y = x - q @ (q.T @ x), y - q @ (q.T @ y)
     if x @ x < 1e-12 or y @ y < 1e-12:
         return 1.0

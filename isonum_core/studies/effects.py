@@ -72,7 +72,7 @@ def knob_effects(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def compared(effects: pd.DataFrame) -> dict[str, float]:
+def compared(effects: pd.DataFrame) -> dict[str, int | float]:
     """One model's `knob_effects` in numbers: the two halves beside each other, and the trained network beside its twin.
 
     clear: families where both halves have a direction (|rho| >= .5), `opposite` of which they are not the same one;
@@ -89,7 +89,7 @@ def compared(effects: pd.DataFrame) -> dict[str, float]:
     return dict(
         clear=len(clear),
         opposite=_opposed(clear),
-        together=span[True]["mean_cosine"].corr(span[True]["iso_score"], method="spearman"),
+        together=float(span[True]["mean_cosine"].corr(span[True]["iso_score"], method="spearman")),
         **{f"larger_{half}": int(is_larger.sum()) for half, is_larger in larger.items()},
         **dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice)),
     )

@@ -15,7 +15,9 @@ from isonum_core.geometry.scores import iso_score
 from isonum_core.networks.capture import Sample
 
 
-def equal_types(sample: Sample, types: int, draws: int, rng: np.random.Generator, among: Collection[int]) -> pd.DataFrame:
+def equal_types(
+    sample: Sample, types: int, draws: int, rng: np.random.Generator, among: Collection[int]
+) -> pd.DataFrame:
     """IsoScore at each site of clouds of `types` token types `among` these, one occurrence each, over draws of both.
 
     One row a site, with n = types. `iso_score` is the mean over draws of the plain score, biased low where n is not

@@ -118,7 +118,7 @@ def ranks_across_pasts(rows: pd.DataFrame, rng: np.random.Generator, draws: int 
 
 def _rows_stay(found: Pasts) -> Verdict:
     kept, moved = (found.drift[found.drift.optimiser.isin(rules)].drift for rules in (KEPT, ["adamw"]))
-    kept, moved = kept.max(), moved.min()
+    kept, moved = kept.max(skipna=False), moved.min(skipna=False)
     return Verdict(decided(kept < 1e-3 and moved > 0.01, kept, moved), f"at most {kept:.0e}; at least {moved:.2f}")
 
 
@@ -171,7 +171,7 @@ def _nll(found: Pasts, way: str, past: str, against: str = "none") -> pd.Series:
 
 
 def _lower(row: pd.Series) -> bool:
-    return row["mean"] < 0 and not row.p_holm > 0.05
+    return bool(row["mean"] < 0 and not row.p_holm > 0.05)
 
 
 def _printed(row: pd.Series) -> str:

@@ -41,7 +41,10 @@ LEAST = 5  # families: fewer points carry no rank correlation
 def skilled_rows(
     table: pd.DataFrame, measures: Sequence[str] = MEASURES, gate: Gate = skilled_families
 ) -> pd.DataFrame:
-    """Trained rows of each model's families that pass, beside their twins; `ratio` and `one`: log(1 - skill), all steps and first."""
+    """Trained rows of each model's families that pass, beside their twins.
+
+    `ratio` and `one`: log(1 - skill), of the whole horizon and of its first step.
+    """
     skilled = gate(table)
     passed = [family in skilled[model] for family, model in zip(table.family, table.model, strict=True)]
     both = twinned(table[passed], measures)
