@@ -72,7 +72,7 @@ def beside_twins(
     `low` and `high` are the 95 % crossed bootstrap over families and seeds, the same resamples for all rows of a model.
     `p`, between families only and for fixed seeds: shuffled families for correlations and partial ones
     (`ranks.permutation_p`), places changed between the two measures for signed differences (`ranks.exchange_p`);
-    elsewhere missing, and for differences of sizes: where the two signs differ their exchange errs (20 % at nominal 5 %,
+    elsewhere missing, and for differences of sizes: where the two signs differ their exchange errs (20 % at 5 %,
     simulated for 29 points, correlations with the error of .35 and -.35, and .6 with each other).
     `dropped` counts the rows that lack one of the numbers. IsonumError for a model with skill on fewer than five
     families.
