@@ -73,7 +73,7 @@ def crossed_t(differences: Float[np.ndarray, "F S"]) -> Contrast:
     IsonumError below two levels of a factor, for missing values, and where all differences are equal.
     """
     x = np.asarray(differences, dtype=float)
-    if min(x.shape) < 2 or not np.isfinite(x).all():
+    if x.ndim != 2 or min(x.shape) < 2 or not np.isfinite(x).all():
         raise IsonumError(
             f"crossed_t needs finite differences under two or more levels of two factors, got shape {x.shape}"
             f"{'' if np.isfinite(x).all() else ' with missing values'}. Run every combination."

@@ -32,7 +32,7 @@ from isonum_core.studies.effects import TWIN, twinned
 from isonum_core.studies.gate import Gate, skilled_families
 
 Error = Literal["ratio", "nll", "one"]
-ERRORS = ("ratio", "nll")  # fixed beforehand; `one`, the ratio at the first step ahead, is exploratory
+FIXED = ("ratio", "nll")  # errors, fixed beforehand; `one`, the ratio at the first step ahead, is exploratory
 INPUT = "iso_input"
 PREDICTORS = ("trained", "untrained", "input")
 LEAST = 5  # families: fewer points carry no rank correlation
@@ -114,7 +114,7 @@ def relations(
     errors, all models of the table. The input's correlation stands beside every measure and is one contrast, so it has
     no p_holm. All measures of an error share their resamples, and the rows that lack one of them are dropped for all.
     """
-    found = [beside_twins(table, measures, error, rng, draws, gate) for error in ERRORS]
+    found = [beside_twins(table, measures, error, rng, draws, gate) for error in FIXED]
     every = pd.concat(found, ignore_index=True).assign(p_holm=np.nan)
     for _, rows in every[every.predictor != "input"].dropna(subset="p").groupby("predictor"):
         every.loc[rows.index, "p_holm"] = holm(rows.p)
