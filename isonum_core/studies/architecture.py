@@ -2,7 +2,8 @@
 
 The fifth, gpt2, stands in the table of `data`. All models have the same number of parameters to 2 % (networks.patched)
 and see the same series in the same order. State, checkpoint and errors are fixed as in `data`. The families were chosen
-for variety among those where another model (study `skill`) had skill, before any of these models was run on them.
+for variety among those where the model of the study `skill` had skill, before any network was run on them here. That
+model is a PatchTST, a relative of one of the five: the choice may favour it. Nothing else was expected beforehand.
 """
 
 from __future__ import annotations
