@@ -29,7 +29,7 @@ def explained_dimension_as_published(x: Cloud, share: float = 0.8, components: i
 def partition_score(x: Cloud) -> float:
     """min F / max F over the eigenvectors c of X'X, F(c) = sum_i exp <c, x_i>, above 0 and at most 1.
 
-    Signs as LAPACK returns them, which the definition leaves open. Mu and Viswanath 2018, section 2.2.
+    Signs as LAPACK returns them, which the definition leaves open. Mu and Viswanath 2018.
     """
     f = np.exp(x @ np.linalg.eigh(x.T @ x)[1]).sum(0)
     return float(f.min() / f.max())
