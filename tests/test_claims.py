@@ -99,7 +99,7 @@ def test_the_table_has_a_line_for_each_claim():
 
 
 def test_a_page_has_a_row_for_each_with_its_address_its_verdict_and_its_script(tmp_path):
-    (tmp_path / "conf.py").write_text('extensions = ["myst_parser", "isobook.claims"]\n')
+    (tmp_path / "conf.py").write_text('extensions = ["myst_nb", "isobook.claims"]\nnb_execution_mode = "off"\n')
     twice = "```{claims} c.toml\n:summary:\n```\n\n```{claims} c.toml\n```\n"
     (tmp_path / "index.md").write_text(f"(ch-a)=\n# A\n\n{twice}\n{{ref}}`one <claim-one>`\n")
     (tmp_path / "b.md").write_text("---\norphan: true\n---\n# B\n\nNo table here. {ref}`one <claim-one>`\n")
