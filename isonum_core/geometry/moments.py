@@ -87,7 +87,7 @@ class Moments:
         """
         directions = self.directions.merge(other.directions)
         mean = (self.n * self.mean + other.n * other.mean) / directions.n
-        a, b = self._about(mean), other._about(mean)
+        a, b = self.about(mean), other.about(mean)
         between = (self.n * other.n / directions.n) ** 0.5 * (other.mean - self.mean)
         return Moments(
             directions=directions,
@@ -98,8 +98,8 @@ class Moments:
             **_joined(self, other, between),
         )
 
-    def _about(self, point: Tensor) -> dict[str, Tensor]:
-        """The radial sums taken about `point` instead of the mean: expand |y - e|^k, where sum y = 0."""
+    def about(self, point: Tensor) -> dict[str, Tensor]:
+        """Squares, cubes and fourths taken about `point` instead of the mean: expand |y - e|^k, where sum y = 0."""
         e = point - self.mean
         ee, ye = e @ e, self._times(e)
         return dict(
