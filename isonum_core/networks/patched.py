@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 import transformers
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from isonum_core.errors import IsonumError
-from isonum_core.networks.forecast import anchored
-from isonum_core.networks.sites import find
+from isonum_core.networks.forecast import Predictive, Reading, anchored, word_ids
+from isonum_core.networks.sites import Site, find, listening
 
 
 @dataclass(frozen=True)
@@ -73,76 +73,34 @@ class PatchedModel(nn.Module):
         """Output embeddings of the words one step ahead: the W of the log-linear model."""
         return self.heads.weight[: self.config.words]
 
-    @torch.no_grad()
-    def states(self, context: Float[Tensor, "n C"]) -> dict[str, Float[Tensor, "n d"]]:
-        """One state a window at each depth: `embed`, `block1` ..., at the last patch; and `read`, which the heads read.
-
-        Blocks of an encoder come before those of its decoder; blocks are met before any final norm.
-        """
-        met: dict[str, Tensor] = {}
-
-        def keep(name: str, value: Tensor | tuple) -> None:
-            value = value[0] if isinstance(value, tuple) else value
-            met[name] = value.reshape(len(context), -1, self.config.d)[:, -1]
-
-        blocks = [site.module for site in find(self.trunk) if "block" in site.name]
-        handles = [
-            block.register_forward_hook(lambda module, args, out, name=f"block{i}": keep(name, out))
-            for i, block in enumerate(blocks, start=1)
-        ]
-
-        def entered(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            keep("embed", next(iter((*args, *kwargs.values()))))
-
-        handles.append(blocks[0].register_forward_pre_hook(entered, with_kwargs=True))
-        try:
-            read = self.state(context)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return {"embed": met.pop("embed"), **met, "read": read}
-
-
-@dataclass(frozen=True)
-class Predictive:
-    """Predictive distributions of n windows: probabilities of the words at each step, and what the words are worth.
-
-    A word v of window i stands for last_i + scale_i centre_v, in the unit of the series.
-    """
-
-    p: Float[Tensor, "n H V"]
-    centres: Float[Tensor, "V"]
-    last: Float[Tensor, "n 1"]
-    scale: Float[Tensor, "n 1"]
+    @property
+    def base_model(self) -> nn.Module:
+        """Where `networks.sites` finds the blocks."""
+        return self.trunk
 
     @property
-    def mean(self) -> Float[Tensor, "n H"]:
-        """Expected value of each step: the forecast for squared error, in the unit of the series."""
-        return self.last + self.scale * (self.p @ self.centres)
-
-    def nll(self, target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
-        """Mean negative log-likelihood of the words that came, in nats a word; log V for a model that knows nothing."""
-        ids = word_ids((target - self.last) / self.scale, self.centres)
-        return -self.p.gather(2, ids[..., None]).clamp_min(torch.finfo(self.p.dtype).tiny).log().mean()
-
-    def crps(self, target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
-        """Mean continuous ranked probability score, in standard deviations of the context; smaller is better.
-
-        E|X - y| - E|X - X'| / 2 over the words' own law, exact: no paths are drawn. Gneiting and Raftery 2007.
-        """
-        y = (target - self.last) / self.scale
-        apart = (self.centres[:, None] - self.centres).abs()
-        spread = ((self.p @ apart) * self.p).sum(-1)
-        return ((self.p * (self.centres - y[..., None]).abs()).sum(-1) - spread / 2).mean()
+    def more_sites(self) -> dict[str, nn.Module]:
+        """What can be read between the blocks and the heads: `read` is the state that the heads read."""
+        return {"read": self.read}
 
 
 @torch.no_grad()
-def predict(model: PatchedModel, context: Float[Tensor, "n C"]) -> Predictive:
-    """Predictive distributions of windows, computed on the model's device in its precision, handed back in float64."""
-    home = model.centres
+def read(model: PatchedModel, context: Float[Tensor, "n C"]) -> Reading:
+    """One pass over the windows, on the model's device in its precision: forecast in float64, and states.
+
+    The states are those of the last patch at each site of `networks.sites`, and `read`, one a window, that the heads
+    read: forecasts of the first step are softmax(table read).
+    """
+    home, met = model.centres, {}
     x = context.to(home.device, home.dtype)
+
+    def receive(site: Site, states: Tensor) -> None:
+        met[site.name] = states.reshape(len(x), -1, states.shape[-1])[:, -1]
+
+    with listening(find(model), receive):
+        p = model(x).double().softmax(-1).cpu()
     last, scale = anchored(context.double())
-    return Predictive(model(x).double().softmax(-1).cpu(), home.double().cpu(), last.cpu(), scale.cpu())
+    return Reading(Predictive(p, home.double().cpu(), last.cpu(), scale.cpu()), met)
 
 
 def word_loss(model: PatchedModel, context: Float[Tensor, "n C"], target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
@@ -150,11 +108,6 @@ def word_loss(model: PatchedModel, context: Float[Tensor, "n C"], target: Float[
     last, scale = anchored(context)
     ids = word_ids((target - last) / scale, model.centres)
     return F.cross_entropy(model(context).flatten(0, 1), ids.flatten())
-
-
-def word_ids(y: Float[Tensor, "n H"], centres: Float[Tensor, "V"]) -> Int[Tensor, "n H"]:
-    """Number of the nearest of the evenly spaced centres; values beyond the outermost take these."""
-    return ((y - centres[0]) / (centres[1] - centres[0])).round().clamp(0, len(centres) - 1).long()
 
 
 def patched_model(config: Patched, seed: int) -> PatchedModel:

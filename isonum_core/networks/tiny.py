@@ -9,8 +9,7 @@ import transformers
 from torch import nn
 
 from isonum_core.errors import IsonumError
-
-PAD, EOS = 0, 1  # as in worlds.tokens, which numbers its bins from 3
+from isonum_core.worlds.tokens import EOS, PAD
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,8 @@ class Tiny:
     """Sizes of a tiny model. `architecture` is a key of ARCHITECTURES.
 
     Token models ("gpt2", "llama", "t5") read `vocabulary` ids and, with `tied`, write with the table that they read
-    with. Direct models ("patchtst", "patchtsmixer", "timesfm") read `context` numbers in patches of `patch` steps and
-    write `horizon` numbers at once; they have no vocabulary to tie.
+    with. Direct models ("patchtst", "patchtsmixer") read `context` numbers in patches of `patch` steps and write
+    `horizon` numbers at once; they have no vocabulary to tie.
     """
 
     architecture: str
@@ -36,7 +35,7 @@ class Tiny:
 def tiny_model(config: Tiny, seed: int) -> nn.Module:
     """The model, in float32 on the CPU, in training mode, without dropout. The same seed gives the same weights.
 
-    The feed-forward layers are 4 d wide (2 d in the mixer, d in TimesFM, as published). Numbers reach direct models as
+    The feed-forward layers are 4 d wide (2 d in the mixer, as published). Numbers reach direct models as
     they are, without the scaling that the PatchTST classes would add: `forecast.direct_forecast` scales. Raises
     IsonumError on an unknown architecture, on sizes that do not divide, and on a tied direct model.
     """
@@ -57,122 +56,56 @@ def tiny_model(config: Tiny, seed: int) -> nn.Module:
         return ARCHITECTURES[config.architecture](config).train()
 
 
-def _gpt2(config: Tiny) -> nn.Module:
-    return transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(
-            vocab_size=config.vocabulary,
-            n_positions=config.context + config.horizon,
-            n_embd=config.d,
-            n_layer=config.layers,
-            n_head=config.heads,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=EOS,
-            eos_token_id=EOS,
-            pad_token_id=PAD,
-            tie_word_embeddings=config.tied,
-        )
-    )
+def _gpt2(c: Tiny) -> nn.Module:
+    sizes = dict(n_positions=c.context + c.horizon, n_embd=c.d, n_layer=c.layers, n_head=c.heads)
+    none = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, **none, **_words(c)))
 
 
-def _llama(config: Tiny) -> nn.Module:
-    return transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=config.vocabulary,
-            max_position_embeddings=config.context + config.horizon,
-            hidden_size=config.d,
-            intermediate_size=4 * config.d,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            bos_token_id=EOS,
-            eos_token_id=EOS,
-            pad_token_id=PAD,
-            tie_word_embeddings=config.tied,
-        )
-    )
+def _llama(c: Tiny) -> nn.Module:
+    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=4 * c.d)
+    positions = dict(max_position_embeddings=c.context + c.horizon)
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, **positions, **_words(c)))
 
 
-def _t5(config: Tiny) -> nn.Module:
-    found = transformers.T5Config(
-        vocab_size=config.vocabulary,
-        d_model=config.d,
-        d_kv=config.d // config.heads,
-        d_ff=4 * config.d,
-        num_layers=config.layers,
-        num_heads=config.heads,
-        dropout_rate=0.0,
-        pad_token_id=PAD,
-        eos_token_id=EOS,
-        decoder_start_token_id=PAD,
-    )
+def _words(c: Tiny) -> dict:
+    """What the two decoders are told of their words."""
+    special = dict(bos_token_id=EOS, eos_token_id=EOS, pad_token_id=PAD)
+    return dict(vocab_size=c.vocabulary, tie_word_embeddings=c.tied, **special)
+
+
+def _t5(c: Tiny) -> nn.Module:
+    sizes = dict(d_model=c.d, d_kv=c.d // c.heads, d_ff=4 * c.d, num_layers=c.layers, num_heads=c.heads)
+    none = dict(dropout_rate=0.0, pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=PAD)
+    found = transformers.T5Config(vocab_size=c.vocabulary, **sizes, **none)
     # Given to T5Config, tie_word_embeddings=False would leave the tables tied (transformers 5) and switch off the
     # factor d^-1/2 on the logits instead. Set here, it gives all four tables weights of their own, and the factor
     # stays; the encoder's and the decoder's are then tied again. The arms differ in the output table and nothing else.
-    found.tie_word_embeddings = config.tied
+    found.tie_word_embeddings = c.tied
     model = transformers.T5ForConditionalGeneration(found)
     model.set_input_embeddings(model.get_input_embeddings())
     return model
 
 
-def _patchtst(config: Tiny) -> nn.Module:
-    return transformers.PatchTSTForPrediction(
-        transformers.PatchTSTConfig(
-            context_length=config.context,
-            prediction_length=config.horizon,
-            patch_length=config.patch,
-            patch_stride=config.patch,
-            d_model=config.d,
-            ffn_dim=4 * config.d,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            norm_type="layernorm",
-            pooling_type=None,  # the head reads every patch: a mean over patches would lose their order
-            scaling=None,
-        )
-    )
+def _patchtst(c: Tiny) -> nn.Module:
+    sizes = dict(d_model=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, ffn_dim=4 * c.d)
+    # The head reads every patch: a mean over patches would lose their order.
+    how = dict(norm_type="layernorm", pooling_type=None, scaling=None)
+    return transformers.PatchTSTForPrediction(transformers.PatchTSTConfig(**sizes, **how, **_numbers(c)))
 
 
-def _patchtsmixer(config: Tiny) -> nn.Module:
-    return transformers.PatchTSMixerForPrediction(
-        transformers.PatchTSMixerConfig(
-            context_length=config.context,
-            prediction_length=config.horizon,
-            patch_length=config.patch,
-            patch_stride=config.patch,
-            d_model=config.d,
-            num_layers=config.layers,
-            dropout=0.0,
-            head_dropout=0.0,
-            scaling=None,
-        )
-    )
+def _patchtsmixer(c: Tiny) -> nn.Module:
+    none = dict(dropout=0.0, head_dropout=0.0, scaling=None)
+    config = transformers.PatchTSMixerConfig(d_model=c.d, num_layers=c.layers, **none, **_numbers(c))
+    return transformers.PatchTSMixerForPrediction(config)
 
 
-def _timesfm(config: Tiny) -> nn.Module:
-    return transformers.TimesFm2_5ModelForPrediction(
-        transformers.TimesFm2_5Config(
-            context_length=config.context,
-            horizon_length=config.horizon,
-            patch_length=config.patch,
-            hidden_size=config.d,
-            intermediate_size=config.d,
-            head_dim=config.d // config.heads,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            num_key_value_heads=config.heads,
-            max_position_embeddings=config.context // config.patch,
-            # The point forecast alone: no quantiles, one pass instead of two, and negative numbers stay negative.
-            quantiles=(),
-            decode_index=0,
-            output_quantile_len=1,
-            use_continuous_quantile_head=False,
-            force_flip_invariance=False,
-            infer_is_positive=False,
-        )
-    )
+def _numbers(c: Tiny) -> dict:
+    """What the two direct models are told of their windows."""
+    patches = dict(patch_length=c.patch, patch_stride=c.patch)
+    return dict(context_length=c.context, prediction_length=c.horizon, **patches)
 
 
 TOKEN = {"gpt2": _gpt2, "llama": _llama, "t5": _t5}
-DIRECT = {"patchtst": _patchtst, "patchtsmixer": _patchtsmixer, "timesfm": _timesfm}
+DIRECT = {"patchtst": _patchtst, "patchtsmixer": _patchtsmixer}
 ARCHITECTURES = TOKEN | DIRECT

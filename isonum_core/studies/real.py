@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from isonum_core.errors import IsonumError
-from isonum_core.networks.patched import Patched, patched_model
+from isonum_core.networks.patched import Patched
 from isonum_core.studies import portrait
-from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, fitted
+from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, patched
 from isonum_core.worlds.panels import load
 from isonum_core.worlds.series import interpolated, names, packaged
 from isonum_core.worlds.windows import windows
@@ -89,14 +89,11 @@ def run(config: Real, device: str = "cpu") -> list[dict]:
     shape, size = SETS[config.dataset], SIZES[config.size]
     train, context, actual = split(values(config.dataset), shape)
     sizes = Patched(config.model, size.d, context=shape.context, horizon=shape.horizon, patch=shape.patch)
-    if config.trained:
-        pool = _drawn(train, size.pool, np.random.default_rng([TRAIN, config.seed]))
-        model = fitted(sizes, pool, config.seed, size, device)
-    else:
-        model = patched_model(sizes, config.seed).to(device).eval()
+    pool = _drawn(train, size.pool, np.random.default_rng([TRAIN, config.seed])) if config.trained else None
+    model = patched(sizes, config.seed, pool, size, device)
     test = _drawn(np.hstack([context, actual]), size.test, np.random.default_rng([TEST, config.seed]))
     context, actual = test[:, : shape.context], test[:, shape.context :]
-    return [{**portrait.portrait(model, context, actual, shape.season, config.seed), "windows": len(test)}]
+    return [{**portrait.portrait(model, context, actual, shape.season), "windows": len(test)}]
 
 
 def values(dataset: str) -> Float[np.ndarray, "n T"]:
