@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -22,13 +23,9 @@ NUMBERS = ("past_values", "context")
 
 @dataclass(frozen=True)
 class Sample:
-    """Raw states of a bounded number of positions: row i of every site is token `ids[i]` of sequence `sequence[i]`.
-
-    Of series of numbers every id is -1.
-    """
+    """Raw states of a bounded number of positions: row i of every site is token `ids[i]`, -1 in a series of numbers."""
 
     ids: Int[Tensor, "n"]
-    sequence: Int[Tensor, "n"]  # counted over all batches, from 0
     states: dict[str, Float[Tensor, "n d"]]
 
     def one_per_type(self, types: int, rng: np.random.Generator, among: Iterable[int] | None = None) -> np.ndarray:
@@ -46,7 +43,7 @@ class Sample:
 
 def capture(
     model: nn.Module,
-    batches: Mapping | Iterable[Mapping],
+    batches: Mapping | Iterable,
     sites: Iterable[str] | None = None,
     blocks: str | None = None,
     norm: str | None = None,
@@ -93,7 +90,7 @@ def capture(
 
 def collect(
     model: nn.Module,
-    batches: Mapping | Iterable[Mapping],
+    batches: Mapping | Iterable,
     sites: Iterable[str],
     limit: int,
     blocks: str | None = None,
@@ -106,57 +103,51 @@ def collect(
     """
     wanted = _wanted(model, sites, blocks, norm)
     if len({site.stream for site in wanted}) > 1 or limit < 1:
+        names = ", ".join(site.name for site in wanted)
         raise IsonumError(
-            "collect needs sites of one stream and limit >= 1, got "
-            f"{', '.join(site.name for site in wanted)} and limit={limit}. Collect encoder and decoder one by one."
+            f"sites of one stream and limit >= 1 were expected, got {names} and limit={limit}. Collect encoder and "
+            "decoder one by one."
         )
     parts: dict[str, list[Tensor]] = {site.name: [] for site in wanted}
-    words, sequences = [], []
-    taken = seen = 0
+    words, taken = [], 0
 
     def receive(site: Site, states: Tensor, keep: Tensor, batch: Mapping) -> None:
         parts[site.name].append(states[keep][: limit - taken].cpu())
         if site is wanted[-1]:
             ids = batch.get(f"{site.stream}input_ids", torch.full(keep.shape, -1, device=keep.device))
             words.append(ids[keep][: limit - taken].cpu())
-            sequences.append(keep.nonzero()[: limit - taken, 0].cpu() + seen)
 
     for batch in _listed(batches):
         _pass(model, batch, wanted, receive)
-        taken, seen = taken + len(words[-1]), seen + len(next(iter(batch.values())))
+        taken += len(words[-1])
         if taken >= limit:
             break
     if taken == 0:
         raise IsonumError("at least one position had to count, got none. Check both masks.")
-    return Sample(torch.cat(words), torch.cat(sequences), {name: torch.cat(part) for name, part in parts.items()})
+    return Sample(torch.cat(words), {name: torch.cat(part) for name, part in parts.items()})
 
 
 def _wanted(model: nn.Module, names: Iterable[str] | None, blocks: str | None, norm: str | None) -> list[Site]:
     known = {site.name: site for site in find(model, blocks, norm)}
-    if names is None:
-        return [site for name, site in known.items() if name != "logits"]
-    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise IsonumError(
-            f"sites of {type(model).__name__} were expected, got {unknown or 'none'}. It has: {', '.join(known)}."
-        )
+    names = known.keys() - {"logits"} if names is None else {names} if isinstance(names, str) else set(names)
+    if not names or names - known.keys():
+        unknown = sorted(names - known.keys()) or "none"
+        raise IsonumError(f"sites of {type(model).__name__} were expected, got {unknown}. It has: {', '.join(known)}.")
     # In the order of the forward pass, so that the last one wanted is the last to be met.
     return [site for name, site in known.items() if name in names]
 
 
-def _listed(batches: Mapping | Iterable[Mapping]) -> Iterable[Mapping]:
+def _listed(batches: Mapping | Iterable) -> Iterable[Mapping]:
     """The batches one by one; one batch is a list of one."""
-    seen = 0
+    batch = None
     for batch in [batches] if isinstance(batches, Mapping) else batches:
-        seen += 1
         if not isinstance(batch, Mapping):
             raise IsonumError(
-                "a batch was expected to be a mapping with input_ids, attention_mask and special_tokens_mask, got "
-                f"{type(batch).__name__}. Make batches from text by text_batches(tokenizer, texts)."
+                f"a batch was expected as a mapping with input_ids and two masks, got {type(batch).__name__}. "
+                "Make batches from text by text_batches(tokenizer, texts)."
             )
         yield batch
-    if not seen:
+    if batch is None:
         raise IsonumError("at least one batch was expected, got none. An iterator that was read before is empty.")
 
 
@@ -164,18 +155,19 @@ def _pass(model: nn.Module, batch: Mapping, wanted: list[Site], receive: Receive
     """One forward pass over one batch; each site's states go to `receive` and nowhere else."""
     if model.training:
         raise IsonumError("capture needs a model in eval mode, got one in training mode: dropout. Call model.eval().")
-    batch = {key: _tensor(key, value).to(next(model.parameters()).device) for key, value in batch.items()}
+    device = next(model.parameters()).device
+    batch = {key: _tensor(key, value).to(device) for key, value in batch.items()}
     numbers = not any(key.endswith("input_ids") for key in batch) and any(key in batch for key in NUMBERS)
-    keep = {} if numbers else {s: _counted(model, batch, s) for s in sorted({site.stream for site in wanted})}
+    kept = {} if numbers else {stream: _kept(model, batch, stream) for stream in {site.stream for site in wanted}}
 
     def met(site: Site, states: Tensor) -> None:
-        counts = torch.ones(states.shape[:-1], dtype=torch.bool, device=states.device) if numbers else keep[site.stream]
-        if states.shape[:-1] != counts.shape:
+        keep = torch.ones(states.shape[:-1], dtype=torch.bool, device=device) if numbers else kept[site.stream]
+        if states.shape[:-1] != keep.shape:
             raise IsonumError(
-                f"site {site.name!r} was expected to give one state a position, {tuple(counts.shape)}, got "
+                f"site {site.name!r} was expected to give one state a position, {tuple(keep.shape)}, got "
                 f"{tuple(states.shape)}. Call the model without caches or cropping of logits."
             )
-        receive(site, states, counts, batch)
+        receive(site, states, keep, batch)
 
     given = {key: value for key, value in batch.items() if not key.endswith("special_tokens_mask")}
     if "use_cache" in inspect.signature(model.forward).parameters:
@@ -189,19 +181,19 @@ def _tensor(key: str, value) -> Tensor:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         raise IsonumError(
-            f"{key} was expected as numbers of shape (B, T), got {type(value).__name__} of another kind: rows of "
-            "different lengths, or words. Pad them alike, with 0 in attention_mask, or let text_batches do it."
+            f"{key} was expected as numbers in rows of one length, got {type(value).__name__} of another kind. "
+            "Pad the rows alike, with 0 in attention_mask, or let text_batches do it."
         ) from None
 
 
-def _counted(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Tensor, "B T"]:
+def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Tensor, "B T"]:
     """Which positions of the batch count: those that are read and not special."""
     ids, read, special = (batch.get(f"{stream}{key}") for key in ("input_ids", "attention_mask", "special_tokens_mask"))
     for key, mask in (("attention_mask", read), ("special_tokens_mask", special)):
         if ids is None or mask is None or mask.shape != ids.shape or ids.ndim != 2:
+            shapes = " and ".join("none" if x is None else str(tuple(x.shape)) for x in (ids, mask))
             raise IsonumError(
-                f"every batch needs {stream}input_ids and {stream}{key} of equal shape (B, T), got "
-                f"{None if ids is None else tuple(ids.shape)} and {None if mask is None else tuple(mask.shape)}. "
+                f"every batch needs {stream}input_ids and {stream}{key} of equal shape (B, T), got {shapes}. "
                 "Padding and special tokens must be labelled, or they would count as words."
             )
     read, special = read.bool(), special.bool()
@@ -210,27 +202,23 @@ def _counted(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool
             f"{stream}attention_mask was expected to start with 1 in every sequence, got padding on the left: "
             "positions would be counted from the padding. Pad on the right, or give position_ids."
         )
-    _fits(model, ids, read, stream)
+    words, positions = _limits(model)
+    if ids.shape[1] > positions or int(ids.min()) < 0 or int(ids.max()) >= words:
+        raise IsonumError(
+            f"ids below {words} and at most {positions} positions were expected in {stream}input_ids, got "
+            f"{int(ids.min())} to {int(ids.max())} in {ids.shape[1]} positions. Take the tokenizer of this checkpoint, "
+            f"and split long texts: text_batches(tokenizer, texts, max_length={positions})."
+        )
     return read & ~special
 
 
-def _fits(model: nn.Module, ids: Tensor, read: Tensor, stream: str) -> None:
-    """No id beyond the table, no position beyond those that the model has."""
-    table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    known = getattr(table, "num_embeddings", None)
-    if known is not None and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < known:
-        raise IsonumError(
-            f"{stream}input_ids from 0 to {known - 1} were expected, got {int(ids.min())} to {int(ids.max())}: another "
-            "model's tokenizer, or tokens added to it. Take the tokenizer that belongs to the checkpoint."
-        )
-    most = getattr(getattr(model, "config", None), "max_position_embeddings", None) or -1
-    # RoBERTa and its kin keep rows of their table for padding: fewer positions than the configuration says.
-    for module in model.modules():
-        table = getattr(module, "position_embeddings", None)
-        if isinstance(table, nn.Embedding) and table.padding_idx is not None:
-            most = min(most, table.num_embeddings - table.padding_idx - 1)
-    if 0 < most < ids.shape[1]:
-        raise IsonumError(
-            f"at most {most} positions were expected, as {type(model).__name__} has no more, got {ids.shape[1]} in "
-            f"{stream}input_ids. Cut the texts: text_batches(tokenizer, texts, max_length={most})."
-        )
+def _limits(model: nn.Module) -> tuple[int | float, int | float]:
+    """How many words and positions the model knows, as far as it says so."""
+    words = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    most = getattr(getattr(model, "config", None), "max_position_embeddings", None) or 0
+    tables = (getattr(module, "position_embeddings", None) for module in model.modules())
+    # RoBERTa and its kin keep the first rows of their table for padding: fewer positions than the configuration says.
+    most = [t.num_embeddings - t.padding_idx - 1 for t in tables if getattr(t, "padding_idx", None) is not None] or [
+        most
+    ]
+    return getattr(words, "num_embeddings", math.inf), most[0] if most[0] > 0 else math.inf

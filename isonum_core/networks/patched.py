@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from isonum_core.errors import IsonumError
 from isonum_core.networks.forecast import Predictive, Reading, anchored, word_ids
 from isonum_core.networks.sites import Site, find, listening
+from isonum_core.networks.tiny import gpt2_config, llama_config, patchtsmixer_config, patchtst_config, t5_config
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ class PatchedModel(nn.Module):
         self.trunk = TRUNKS[config.trunk](config)
         patches = config.context // config.patch
         # Trunks of PatchTST's kind cut the series themselves; the others are given one vector a patch.
-        self.own_patches = config.trunk.startswith("patch")
-        self.embed = None if self.own_patches else nn.Linear(config.patch, config.d)
+        self.embed = None if config.trunk.startswith("patch") else nn.Linear(config.patch, config.d)
         # A decoder beside an encoder starts from one learnt vector a patch.
         self.starts = nn.Parameter(torch.randn(patches, config.d)) if self.trunk.config.is_encoder_decoder else None
         self.read = nn.Linear(patches * config.d, config.d)
@@ -55,18 +55,15 @@ class PatchedModel(nn.Module):
         self.register_buffer("centres", torch.linspace(-config.reach, config.reach, config.words))
 
     def forward(self, context: Float[Tensor, "n C"]) -> Float[Tensor, "n H V"]:
-        return self.heads(self.state(context)).view(len(context), self.config.horizon, -1)
-
-    def state(self, context: Float[Tensor, "n C"]) -> Float[Tensor, "n d"]:
-        """The state h that every step's forecast is read from."""
         last, scale = anchored(context)
         x = (context - last) / scale
-        if self.own_patches:
-            return self.read(self.trunk(past_values=x[..., None]).last_hidden_state.flatten(1))
-        given = {"inputs_embeds": self.embed(x.unflatten(1, (-1, self.config.patch)))}
+        given = {"past_values": x[..., None]}
+        if self.embed is not None:
+            given = {"inputs_embeds": self.embed(x.unflatten(1, (-1, self.config.patch)))}
         if self.starts is not None:
             given["decoder_inputs_embeds"] = self.starts.expand(len(x), -1, -1)
-        return self.read(self.trunk(**given).last_hidden_state.flatten(1))
+        h = self.read(self.trunk(**given).last_hidden_state.flatten(1))
+        return self.heads(h).view(len(context), self.config.horizon, -1)
 
     @property
     def table(self) -> Float[Tensor, "V d"]:
@@ -128,20 +125,8 @@ def patched_model(config: Patched, seed: int) -> PatchedModel:
         return PatchedModel(config).train()
 
 
-# Feed-forward widths are chosen so that all models have the same number of parameters to 2 %.
-def _gpt2(c: Patched) -> nn.Module:
-    sizes = dict(n_positions=c.context // c.patch, n_embd=c.d, n_layer=c.layers, n_head=c.heads, n_inner=4 * c.d)
-    none = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0)
-    return transformers.GPT2Model(transformers.GPT2Config(vocab_size=1, **sizes, **none))
-
-
-def _llama(c: Patched) -> nn.Module:
-    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads)
-    sizes["intermediate_size"] = 8 * c.d // 3
-    none = dict(bos_token_id=0, eos_token_id=0, pad_token_id=0)
-    return transformers.LlamaModel(transformers.LlamaConfig(vocab_size=1, **sizes, **none))
-
-
+# Feed-forward widths are chosen so that all models have the same number of parameters to 2 %. T5 has half of its blocks
+# in the encoder, half in the decoder.
 def _bert(c: Patched) -> nn.Module:
     sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=4 * c.d)
     none = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, pad_token_id=0)
@@ -149,33 +134,12 @@ def _bert(c: Patched) -> nn.Module:
     return transformers.BertModel(config, add_pooling_layer=False)
 
 
-def _t5(c: Patched) -> nn.Module:
-    """Half of the blocks in the encoder, half in the decoder."""
-    sizes = dict(d_model=c.d, d_kv=c.d // c.heads, d_ff=3 * c.d, num_heads=c.heads)
-    depth = dict(num_layers=c.layers - c.layers // 2, num_decoder_layers=c.layers // 2)
-    none = dict(dropout_rate=0.0, pad_token_id=0, eos_token_id=0, decoder_start_token_id=0)
-    return transformers.T5Model(transformers.T5Config(vocab_size=1, **sizes, **depth, **none))
-
-
-def _patchtst(c: Patched) -> nn.Module:
-    sizes = dict(d_model=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, ffn_dim=4 * c.d)
-    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
-    return transformers.PatchTSTModel(
-        transformers.PatchTSTConfig(norm_type="layernorm", scaling=None, **sizes, **window)
-    )
-
-
-def _patchtsmixer(c: Patched) -> nn.Module:
-    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
-    sizes = dict(d_model=c.d, num_layers=c.layers, expansion_factor=5, dropout=0.0)
-    return transformers.PatchTSMixerModel(transformers.PatchTSMixerConfig(scaling=None, **sizes, **window))
-
-
+ONE = dict(vocab_size=1, bos_token_id=0, eos_token_id=0)  # patches come as vectors: no word is read
 TRUNKS = {
-    "gpt2": _gpt2,
-    "llama": _llama,
+    "gpt2": lambda c: transformers.GPT2Model(gpt2_config(c, c.context // c.patch, **ONE)),
+    "llama": lambda c: transformers.LlamaModel(llama_config(c, 8 * c.d // 3, pad_token_id=0, **ONE)),
     "bert": _bert,
-    "t5": _t5,
-    "patchtst": _patchtst,
-    "patchtsmixer": _patchtsmixer,
+    "t5": lambda c: transformers.T5Model(t5_config(c, 3 * c.d, (c.layers - c.layers // 2, c.layers // 2), **ONE)),
+    "patchtst": lambda c: transformers.PatchTSTModel(patchtst_config(c)),
+    "patchtsmixer": lambda c: transformers.PatchTSMixerModel(patchtsmixer_config(c, expansion_factor=5)),
 }

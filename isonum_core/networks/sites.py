@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,18 +17,15 @@ BLOCKS = (
     *("h", "layers", "layer", "block", "blocks", "encoder.layer", "encoder.layers", "encoder.block"),
     *("transformer.layer", "decoder.layers", "encoder.albert_layer_groups", "encoder.mlp_mixer_encoder.mixers"),
 )
-NORMS = (
-    *("ln_f", "norm", "norm_f", "ln_out", "final_norm", "final_layer_norm", "final_layernorm", "layer_norm"),
-    "emb_layer_norm_after",
-)
+NORMS = ("ln_f", "norm", "norm_f", "ln_out", "final_norm", "final_layer_norm", "final_layernorm", "layer_norm")
 
 
 @dataclass(frozen=True)
 class Site:
     """A place: what enters or leaves `module`. `stream` ("" or "decoder_") begins the batch's keys for its positions.
 
-    A module that is run `turns` times a pass, its weights shared by as many blocks, is met at its call `turn`.
-    Where the model lays out its states as (T, B, d), `time_first` says so.
+    A module whose weights several blocks share is run `turns` times a pass, and met here at its call `turn`. States
+    that the model lays out as (T, B, d) are `time_first`.
     """
 
     name: str
@@ -58,25 +54,27 @@ def sites(model: nn.Module, blocks: str | None = None, norm: str | None = None) 
 def find(model: nn.Module, blocks: str | None = None, norm: str | None = None) -> list[Site]:
     """The sites themselves; see `sites`."""
     base = getattr(model, "base_model", model)
-    encoder, decoder = _get(base, "encoder"), _get(base, "decoder")
+    halves = [_stack(_get(base, half)) for half in ("encoder", "decoder")]
     if blocks is not None:
-        for path, kind in ((blocks, nn.ModuleList), (norm or "", nn.Module)):
-            if not isinstance(_get(model, path), kind):
-                raise IsonumError(
-                    f"a {kind.__name__} was expected at {path!r} in {type(model).__name__}, got {_inside(model)}."
-                )
+        stack = _get(model, blocks), _get(model, norm) if norm else None
         two = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
-        stream = "decoder_" if two and "decoder" in blocks else ""
-        found = _sites_of("", _get(model, blocks), _get(model, norm) if norm else None, stream, model)
-    elif (one := _stack(encoder, encoder)) and (other := _stack(decoder, decoder)):
-        found = _sites_of("encoder.", *one, "", base) + _sites_of("decoder.", *other, "decoder_", base)
-    elif one := _stack(base, base):
-        found = _sites_of("", *one, "", base)
+        found = [("", stack, "decoder_" if two and "decoder" in blocks else "")]
+    elif all(halves):
+        found = [("encoder.", halves[0], ""), ("decoder.", halves[1], "decoder_")]
     else:
+        found = [("", _stack(base), "")]
+    if (
+        not found[0][1]
+        or not isinstance(found[0][1][0], nn.ModuleList | nn.Sequential)
+        or (norm and found[0][1][1] is None)
+    ):
+        lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
         raise IsonumError(
-            f"blocks were expected at {', '.join(BLOCKS)}, got {type(model).__name__} with {_inside(model)}. "
-            'Name their path, and that of the norm after them if there is one: blocks="model.layers", norm="model.norm".'
+            f"blocks were expected at {blocks or ', '.join(BLOCKS)}{f' and a norm at {norm}' if norm else ''}, got "
+            f"{type(model).__name__} with module lists at {', '.join(lists[:8]) or 'no place'}. Name the path of the "
+            'blocks, and of the norm after them if there is one, as in blocks="model.layers", norm="model.norm".'
         )
+    found = [site for prefix, stack, stream in found for site in _sites_of(prefix, *stack, stream, base)]
     stream = found[-1].stream
     # A model of our own says what else can be read between its blocks and its head.
     found += [Site(name, module) for name, module in getattr(model, "more_sites", {}).items()]
@@ -88,29 +86,29 @@ def find(model: nn.Module, blocks: str | None = None, norm: str | None = None) -
 def listening(wanted: list[Site], receive: Callable[[Site, Tensor], None]) -> Iterator[None]:
     """One forward pass runs inside: states, batch first, go to `receive` as they are met, site by site.
 
-    Raises IsonumError where a site is not met once, or not in the order of `wanted`, as `find` has it.
+    Raises IsonumError where a site is not met once, or not in the order of `wanted`, which is that of `find`.
     """
-    fired: list[str] = []
-    calls = dict.fromkeys((site.name for site in wanted), 0)
+    calls, fired = {site.name: 0 for site in wanted}, []
 
-    def met(site: Site, values: Any) -> None:
+    def met(site: Site, values: Tensor | tuple) -> None:
         calls[site.name] += 1
         if calls[site.name] != site.turn + 1:
             return
         fired.append(site.name)
         states, *others = values if isinstance(values, tuple | list) else (values,)
+        # Two streams in one block, as in Reformer: neither is the state.
         if not isinstance(states, Tensor) or any(isinstance(x, Tensor) and x.shape == states.shape for x in others):
-            raise IsonumError(
-                f"one tensor of states was expected at site {site.name!r}, got {type(site.module).__name__}'s own form."
-            )
+            kind = type(site.module).__name__
+            raise IsonumError(f"one tensor of states was expected at site {site.name!r}, got others from {kind}.")
         receive(site, states.transpose(0, 1) if site.time_first else states)
 
     def hook(site: Site):
-        if site.side == "output":
-            return site.module.register_forward_hook(lambda module, args, out: met(site, out))
-        return site.module.register_forward_pre_hook(
-            lambda module, args, kwargs: met(site, next(chain(args, kwargs.values()))), with_kwargs=True
-        )
+        def entered(module, args, kwargs):
+            met(site, next(chain(args, kwargs.values())))
+
+        if site.side == "input":
+            return site.module.register_forward_pre_hook(entered, with_kwargs=True)
+        return site.module.register_forward_hook(lambda module, args, out: met(site, out))
 
     handles = [hook(site) for site in wanted]
     try:
@@ -118,37 +116,33 @@ def listening(wanted: list[Site], receive: Callable[[Site, Tensor], None]) -> It
     finally:
         for handle in handles:
             handle.remove()
-    if fired != [site.name for site in wanted] or any(calls[site.name] != site.turns for site in wanted):
+    if fired != list(calls) or any(calls[site.name] != site.turns for site in wanted):
         raise IsonumError(
-            f"every site was expected to be met once a pass, in the order {', '.join(calls)}, got {', '.join(fired)}, "
-            f"with calls {calls}. Name the blocks and the norm that the model runs through: blocks=, norm=."
+            f"every site was expected to be met once a pass, in this order, got calls {calls}, in the order "
+            f"{', '.join(fired) or 'of none'}. "
+            "Name the blocks and the norm that the model runs through: blocks=, norm=."
         )
 
 
-def _sites_of(prefix: str, blocks: nn.ModuleList, norm: nn.Module | None, stream: str, model: nn.Module) -> list[Site]:
-    config = getattr(model, "config", None)
-    more = dict(stream=stream, time_first=getattr(config, "model_type", None) == "xlnet")
+def _sites_of(prefix: str, blocks: nn.ModuleList, norm: nn.Module | None, stream: str, base: nn.Module) -> list[Site]:
+    kind = getattr(getattr(base, "config", None), "model_type", None)
     # ALBERT runs each of its groups as often as there are layers to a group.
-    turns = config.num_hidden_layers // len(blocks) if getattr(config, "model_type", None) == "albert" else 1
-    found = [Site(f"{prefix}embed", blocks[0], "input", turns=turns, **more)]
+    turns = base.config.num_hidden_layers // len(blocks) if kind == "albert" else 1
+    more = dict(stream=stream, turns=turns, time_first=kind == "xlnet")
+    found = [Site(f"{prefix}embed", blocks[0], "input", **more)]
     for i in range(turns * len(blocks)):
-        found.append(Site(f"{prefix}block.{i}", blocks[i // turns], turn=i % turns, turns=turns, **more))
+        found.append(Site(f"{prefix}block.{i}", blocks[i // turns], turn=i % turns, **more))
     return found if norm is None else [*found, Site(f"{prefix}final_norm", norm, stream=stream)]
 
 
-def _stack(part: nn.Module | None, base: nn.Module | None) -> tuple[nn.ModuleList, nn.Module | None] | None:
-    """Blocks of this part, and the norm after them."""
+def _stack(base: nn.Module | None) -> tuple[nn.ModuleList, nn.Module | None] | None:
+    """Blocks of a model or of half of it, and the norm after them."""
     for path in BLOCKS:
-        if isinstance(blocks := _get(part, path), nn.ModuleList) and len(blocks):
-            beside = _get(part, path.rpartition(".")[0])
-            norms = [_get(place, name) for place in (beside, base) for name in NORMS]
+        if isinstance(blocks := _get(base, path), nn.ModuleList) and len(blocks):
+            places = [_get(base, path.rpartition(".")[0]), base]
+            norms = [_get(place, name) for place in places for name in (*NORMS, "emb_layer_norm_after")]
             return blocks, next((norm for norm in norms if norm is not None), None)
     return None
-
-
-def _inside(model: nn.Module) -> str:
-    lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
-    return f"module lists at {', '.join(lists[:6])}" if lists else "no module list"
 
 
 def _get(module: nn.Module | None, path: str) -> nn.Module | None:

@@ -42,42 +42,69 @@ def tiny_model(config: Tiny, seed: int) -> nn.Module:
     if config.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise IsonumError(f"An architecture is one of {known}, got {config.architecture!r}. Choose one of them.")
-    if config.d % (2 * config.heads):
-        raise IsonumError(f"d should be a multiple of 2 heads, got d={config.d}, heads={config.heads}. Change one.")
-    if config.architecture in DIRECT and config.context % config.patch:
+    direct = config.architecture in DIRECT
+    if config.d % (2 * config.heads) or (direct and (config.context % config.patch or config.tied)):
         raise IsonumError(
-            f"A context should hold whole patches, got context={config.context}, patch={config.patch}. Change one."
+            "d divisible by 2 heads was expected, and in direct models context by patch and no table to tie, got "
+            f"{config}. Change the one that is off."
         )
-    if config.architecture in DIRECT and config.tied:
-        raise IsonumError(f"{config.architecture} has no vocabulary, got tied=True. Tie gpt2, llama or t5.")
     # transformers draws weights from torch's global generator: it is lent for this call and given back as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ARCHITECTURES[config.architecture](config).train()
 
 
-def _gpt2(c: Tiny) -> nn.Module:
-    sizes = dict(n_positions=c.context + c.horizon, n_embd=c.d, n_layer=c.layers, n_head=c.heads)
-    none = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
-    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, **none, **_words(c)))
+# What `networks.patched` builds its trunks from as well: c has d, layers, heads, context and patch.
+def gpt2_config(c, positions: int, **more) -> transformers.GPT2Config:
+    """A decoder with learnt positions."""
+    sizes = dict(n_positions=positions, n_embd=c.d, n_layer=c.layers, n_head=c.heads)
+    return transformers.GPT2Config(**sizes, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **more)
 
 
-def _llama(c: Tiny) -> nn.Module:
-    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=4 * c.d)
-    positions = dict(max_position_embeddings=c.context + c.horizon)
-    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, **positions, **_words(c)))
+def llama_config(c, width: int, **more) -> transformers.LlamaConfig:
+    """A decoder with rotary positions, gated."""
+    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=width)
+    return transformers.LlamaConfig(**sizes, **more)
+
+
+def t5_config(c, width: int, blocks: tuple[int, int], **more) -> transformers.T5Config:
+    """So many blocks in the encoder and in the decoder."""
+    sizes = dict(d_model=c.d, d_kv=c.d // c.heads, d_ff=width, num_heads=c.heads, dropout_rate=0.0)
+    depth = dict(num_layers=blocks[0], num_decoder_layers=blocks[1])
+    return transformers.T5Config(pad_token_id=PAD, decoder_start_token_id=PAD, **depth, **sizes, **more)
+
+
+def patchtst_config(c, **more) -> transformers.PatchTSTConfig:
+    """An encoder of patches that follow each other."""
+    sizes = dict(d_model=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, ffn_dim=4 * c.d)
+    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
+    return transformers.PatchTSTConfig(norm_type="layernorm", scaling=None, **sizes, **window, **more)
+
+
+def patchtsmixer_config(c, **more) -> transformers.PatchTSMixerConfig:
+    """Patches mixed without attention."""
+    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
+    return transformers.PatchTSMixerConfig(
+        d_model=c.d, num_layers=c.layers, dropout=0.0, scaling=None, **window, **more
+    )
 
 
 def _words(c: Tiny) -> dict:
-    """What the two decoders are told of their words."""
     special = dict(bos_token_id=EOS, eos_token_id=EOS, pad_token_id=PAD)
     return dict(vocab_size=c.vocabulary, tie_word_embeddings=c.tied, **special)
 
 
+def _gpt2(c: Tiny) -> nn.Module:
+    return transformers.GPT2LMHeadModel(gpt2_config(c, c.context + c.horizon, **_words(c)))
+
+
+def _llama(c: Tiny) -> nn.Module:
+    more = dict(max_position_embeddings=c.context + c.horizon, **_words(c))
+    return transformers.LlamaForCausalLM(llama_config(c, 4 * c.d, **more))
+
+
 def _t5(c: Tiny) -> nn.Module:
-    sizes = dict(d_model=c.d, d_kv=c.d // c.heads, d_ff=4 * c.d, num_layers=c.layers, num_heads=c.heads)
-    none = dict(dropout_rate=0.0, pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=PAD)
-    found = transformers.T5Config(vocab_size=c.vocabulary, **sizes, **none)
+    found = t5_config(c, 4 * c.d, (c.layers, c.layers), vocab_size=c.vocabulary, eos_token_id=EOS)
     # Given to T5Config, tie_word_embeddings=False would leave the tables tied (transformers 5) and switch off the
     # factor d^-1/2 on the logits instead. Set here, it gives all four tables weights of their own, and the factor
     # stays; the encoder's and the decoder's are then tied again. The arms differ in the output table and nothing else.
@@ -88,22 +115,13 @@ def _t5(c: Tiny) -> nn.Module:
 
 
 def _patchtst(c: Tiny) -> nn.Module:
-    sizes = dict(d_model=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, ffn_dim=4 * c.d)
     # The head reads every patch: a mean over patches would lose their order.
-    how = dict(norm_type="layernorm", pooling_type=None, scaling=None)
-    return transformers.PatchTSTForPrediction(transformers.PatchTSTConfig(**sizes, **how, **_numbers(c)))
+    return transformers.PatchTSTForPrediction(patchtst_config(c, prediction_length=c.horizon, pooling_type=None))
 
 
 def _patchtsmixer(c: Tiny) -> nn.Module:
-    none = dict(dropout=0.0, head_dropout=0.0, scaling=None)
-    config = transformers.PatchTSMixerConfig(d_model=c.d, num_layers=c.layers, **none, **_numbers(c))
+    config = patchtsmixer_config(c, prediction_length=c.horizon, head_dropout=0.0)
     return transformers.PatchTSMixerForPrediction(config)
-
-
-def _numbers(c: Tiny) -> dict:
-    """What the two direct models are told of their windows."""
-    patches = dict(patch_length=c.patch, patch_stride=c.patch)
-    return dict(context_length=c.context, prediction_length=c.horizon, **patches)
 
 
 TOKEN = {"gpt2": _gpt2, "llama": _llama, "t5": _t5}
