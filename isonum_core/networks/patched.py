@@ -92,7 +92,7 @@ def read(model: PatchedModel, context: Float[Tensor, "n C"]) -> Reading:
     x = context.to(home.device, home.dtype)
 
     def receive(site: Site, states: Tensor) -> None:
-        met[site.name] = states.reshape(len(x), -1, states.shape[-1])[:, -1]
+        met[site.name] = states.detach().reshape(len(x), -1, states.shape[-1])[:, -1]
 
     with listening(find(model), receive):
         p = model(x).double().softmax(-1).cpu()

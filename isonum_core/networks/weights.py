@@ -82,8 +82,12 @@ def _check(path: Path) -> None:
         length = int.from_bytes(file.read(8), "little")
         read = 8 + length <= size or length > LONGEST
         header = _object(f"the header of {path.name}", file.read(min(length, LONGEST)) if read else b"{}")
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    if size < (whole := 8 + length + max(ends, default=0)) or size == 8:
+    try:
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        whole = 8 + length + max(ends, default=0)
+    except (LookupError, TypeError):
+        raise IsonumError(f"places of weights were expected in {path.name}, got others. Fetch it again.") from None
+    if size < whole or size == 8:
         raise IsonumError(f"{path.name} was expected to have {whole} bytes or more, got {size}: cut. Fetch it again.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ def fitted(
     pool: Float[np.ndarray, "n T"],
     context: int,
     order: np.random.Generator,
-    budget: Size,
+    budget: Any,
 ) -> nn.Module:
     """The model trained on the pool's rows, context then horizon, in a random order; in eval mode, on its device.
 
