@@ -145,7 +145,7 @@ def test_errors_are_those_computed_by_hand():
 def trained(how, optimiser="adamw", tied=False):
     net = free(model(tied), how)
     before = copy.deepcopy(net.state_dict())
-    ids = encoded(windows_of(["logistic_map"], 24, np.random.default_rng(2))).view(6, 4, -1)
+    ids = encoded(windows_of(["logistic_map"], 24, np.random.default_rng(2)))
     path = followed(net, ids, optimiser, BUDGETS["quick"], lambda m: {"at": m.lm_head.weight.detach().clone()})
     return before, net.state_dict(), path
 

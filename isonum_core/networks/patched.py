@@ -7,6 +7,7 @@ and not as words, because small models that read word by word learn too slowly t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from isonum_core.errors import IsonumError
 from isonum_core.networks.forecast import Predictive, Reading, anchored, word_ids
 from isonum_core.networks.sites import Site, find, listening
-from isonum_core.networks.tiny import gpt2_config, llama_config, patchtsmixer_config, patchtst_config, t5_config
+from isonum_core.networks.tiny import configured
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class PatchedModel(nn.Module):
     def __init__(self, config: Patched):
         super().__init__()
         self.config = config
-        self.trunk = TRUNKS[config.trunk](config)
+        trunk, more = TRUNKS[config.trunk]
+        self.trunk = trunk(configured(config.trunk, config, **more(config)))
         patches = config.context // config.patch
         # Trunks of PatchTST's kind cut the series themselves; the others are given one vector a patch.
         self.embed = None if config.trunk.startswith("patch") else nn.Linear(config.patch, config.d)
@@ -125,21 +127,24 @@ def patched_model(config: Patched, seed: int) -> PatchedModel:
         return PatchedModel(config).train()
 
 
-# Feed-forward widths are chosen so that all models have the same number of parameters to 2 %. T5 has half of its blocks
-# in the encoder, half in the decoder.
-def _bert(c: Patched) -> nn.Module:
-    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=4 * c.d)
-    none = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, pad_token_id=0)
-    config = transformers.BertConfig(vocab_size=1, max_position_embeddings=c.context // c.patch, **sizes, **none)
-    return transformers.BertModel(config, add_pooling_layer=False)
-
-
-ONE = dict(vocab_size=1, bos_token_id=0, eos_token_id=0)  # patches come as vectors: no word is read
+# Class, and what its configuration says beside the sizes. Feed-forward widths are chosen so that all models have the
+# same number of parameters to 2 %; T5 has half of its blocks in the encoder, half in the decoder. Patches come as
+# vectors, so one word is enough.
+ONE = dict(vocab_size=1, bos_token_id=0, eos_token_id=0, pad_token_id=0)
 TRUNKS = {
-    "gpt2": lambda c: transformers.GPT2Model(gpt2_config(c, c.context // c.patch, **ONE)),
-    "llama": lambda c: transformers.LlamaModel(llama_config(c, 8 * c.d // 3, pad_token_id=0, **ONE)),
-    "bert": _bert,
-    "t5": lambda c: transformers.T5Model(t5_config(c, 3 * c.d, (c.layers - c.layers // 2, c.layers // 2), **ONE)),
-    "patchtst": lambda c: transformers.PatchTSTModel(patchtst_config(c)),
-    "patchtsmixer": lambda c: transformers.PatchTSMixerModel(patchtsmixer_config(c, expansion_factor=5)),
+    "gpt2": (transformers.GPT2Model, lambda c: dict(max_position_embeddings=c.context // c.patch, **ONE)),
+    "llama": (transformers.LlamaModel, lambda c: dict(intermediate_size=8 * c.d // 3, **ONE)),
+    "bert": (
+        partial(transformers.BertModel, add_pooling_layer=False),
+        lambda c: dict(max_position_embeddings=c.context // c.patch, intermediate_size=4 * c.d, **ONE),
+    ),
+    "t5": (
+        transformers.T5Model,
+        lambda c: (
+            dict(d_kv=c.d // c.heads, d_ff=3 * c.d, **ONE)
+            | dict(num_hidden_layers=c.layers - c.layers // 2, num_decoder_layers=c.layers // 2)
+        ),
+    ),
+    "patchtst": (transformers.PatchTSTModel, lambda c: dict(ffn_dim=4 * c.d)),
+    "patchtsmixer": (transformers.PatchTSMixerModel, lambda c: dict(expansion_factor=5)),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import transformers
@@ -54,57 +55,42 @@ def tiny_model(config: Tiny, seed: int) -> nn.Module:
         return ARCHITECTURES[config.architecture](config).train()
 
 
-# What `networks.patched` builds its trunks from as well: c has d, layers, heads, context and patch.
-def gpt2_config(c, positions: int, **more) -> transformers.GPT2Config:
-    """A decoder with learnt positions."""
-    sizes = dict(n_positions=positions, n_embd=c.d, n_layer=c.layers, n_head=c.heads)
-    return transformers.GPT2Config(**sizes, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **more)
+# Classes of configurations, and what all models here have in common: no dropout, numbers as they are.
+KINDS = {
+    "gpt2": (transformers.GPT2Config, dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)),
+    "llama": (transformers.LlamaConfig, {}),
+    "bert": (transformers.BertConfig, dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)),
+    "t5": (transformers.T5Config, dict(dropout_rate=0.0, decoder_start_token_id=PAD)),
+    "patchtst": (transformers.PatchTSTConfig, dict(norm_type="layernorm", scaling=None)),
+    "patchtsmixer": (transformers.PatchTSMixerConfig, dict(dropout=0.0, scaling=None)),
+}
 
 
-def llama_config(c, width: int, **more) -> transformers.LlamaConfig:
-    """A decoder with rotary positions, gated."""
-    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=width)
-    return transformers.LlamaConfig(**sizes, **more)
-
-
-def t5_config(c, width: int, blocks: tuple[int, int], **more) -> transformers.T5Config:
-    """So many blocks in the encoder and in the decoder."""
-    sizes = dict(d_model=c.d, d_kv=c.d // c.heads, d_ff=width, num_heads=c.heads, dropout_rate=0.0)
-    depth = dict(num_layers=blocks[0], num_decoder_layers=blocks[1])
-    return transformers.T5Config(pad_token_id=PAD, decoder_start_token_id=PAD, **depth, **sizes, **more)
-
-
-def patchtst_config(c, **more) -> transformers.PatchTSTConfig:
-    """An encoder of patches that follow each other."""
-    sizes = dict(d_model=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, ffn_dim=4 * c.d)
-    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
-    return transformers.PatchTSTConfig(norm_type="layernorm", scaling=None, **sizes, **window, **more)
-
-
-def patchtsmixer_config(c, **more) -> transformers.PatchTSMixerConfig:
-    """Patches mixed without attention."""
-    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
-    return transformers.PatchTSMixerConfig(
-        d_model=c.d, num_layers=c.layers, dropout=0.0, scaling=None, **window, **more
-    )
+def configured(kind: str, c: Any, **more: Any) -> transformers.PreTrainedConfig:
+    """The configuration of a kind with the sizes of c, which has d, layers, heads, context and patch; and `more`."""
+    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads)
+    if kind.startswith("patch"):
+        sizes |= dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
+    return KINDS[kind][0](**(sizes | KINDS[kind][1] | more))
 
 
 def _words(c: Tiny) -> dict:
     special = dict(bos_token_id=EOS, eos_token_id=EOS, pad_token_id=PAD)
-    return dict(vocab_size=c.vocabulary, tie_word_embeddings=c.tied, **special)
+    return dict(vocab_size=c.vocabulary, max_position_embeddings=c.context + c.horizon, **special)
 
 
 def _gpt2(c: Tiny) -> nn.Module:
-    return transformers.GPT2LMHeadModel(gpt2_config(c, c.context + c.horizon, **_words(c)))
+    return transformers.GPT2LMHeadModel(configured("gpt2", c, tie_word_embeddings=c.tied, **_words(c)))
 
 
 def _llama(c: Tiny) -> nn.Module:
-    more = dict(max_position_embeddings=c.context + c.horizon, **_words(c))
-    return transformers.LlamaForCausalLM(llama_config(c, 4 * c.d, **more))
+    more = dict(intermediate_size=4 * c.d, tie_word_embeddings=c.tied, **_words(c))
+    return transformers.LlamaForCausalLM(configured("llama", c, **more))
 
 
 def _t5(c: Tiny) -> nn.Module:
-    found = t5_config(c, 4 * c.d, (c.layers, c.layers), vocab_size=c.vocabulary, eos_token_id=EOS)
+    sizes = dict(d_kv=c.d // c.heads, d_ff=4 * c.d, num_decoder_layers=c.layers)
+    found = configured("t5", c, **sizes, vocab_size=c.vocabulary, pad_token_id=PAD, eos_token_id=EOS)
     # Given to T5Config, tie_word_embeddings=False would leave the tables tied (transformers 5) and switch off the
     # factor d^-1/2 on the logits instead. Set here, it gives all four tables weights of their own, and the factor
     # stays; the encoder's and the decoder's are then tied again. The arms differ in the output table and nothing else.
@@ -116,12 +102,13 @@ def _t5(c: Tiny) -> nn.Module:
 
 def _patchtst(c: Tiny) -> nn.Module:
     # The head reads every patch: a mean over patches would lose their order.
-    return transformers.PatchTSTForPrediction(patchtst_config(c, prediction_length=c.horizon, pooling_type=None))
+    more = dict(ffn_dim=4 * c.d, prediction_length=c.horizon, pooling_type=None)
+    return transformers.PatchTSTForPrediction(configured("patchtst", c, **more))
 
 
 def _patchtsmixer(c: Tiny) -> nn.Module:
-    config = patchtsmixer_config(c, prediction_length=c.horizon, head_dropout=0.0)
-    return transformers.PatchTSMixerForPrediction(config)
+    more = dict(prediction_length=c.horizon, head_dropout=0.0)
+    return transformers.PatchTSMixerForPrediction(configured("patchtsmixer", c, **more))
 
 
 TOKEN = {"gpt2": _gpt2, "llama": _llama, "t5": _t5}

@@ -165,7 +165,7 @@ def run(config: Pretraining, device: str = "cpu") -> list[dict]:
 
     rows = []
     if config.source != "none":
-        ids = batches(source_ids(config, budget.steps * budget.batch), budget, device)
+        ids = source_ids(config, budget.steps * budget.batch)
         *before, (_, now) = followed(model, ids, config.optimiser, budget, look)
         rows += [{"phase": "pretraining", "adaptation": "none yet", "step": step, **row} for step, row in before]
     else:
@@ -173,7 +173,7 @@ def run(config: Pretraining, device: str = "cpu") -> list[dict]:
     ids = encoded(windows_of([config.target], budget.steps * budget.batch, np.random.default_rng([ADAPT, *pair])))
     for way in ways(config):
         adapted = free(copy.deepcopy(model), way)
-        path = followed(adapted, batches(ids, budget, device), config.optimiser, budget, look, first=now)
+        path = followed(adapted, ids, config.optimiser, budget, look, first=now)
         rows += [{"phase": "adaptation", "adaptation": way, "step": step, **row} for step, row in path]
     return rows
 
@@ -214,11 +214,6 @@ def source_ids(config: Pretraining, n: int) -> Int[Tensor, "n T"]:
     return torch.from_numpy(FIRST + np.random.default_rng([NAMES, *pair]).permutation(WORDS)[said])
 
 
-def batches(ids: Int[Tensor, "n T"], budget: Budget, device: str) -> Int[Tensor, "steps batch T"]:
-    """The sequences in their order, as many a step as the budget says: none is read twice."""
-    return ids.view(budget.steps, budget.batch, -1).to(device)
-
-
 def free(model: nn.Module, way: str) -> nn.Module:
     """The model in which only what the way adapts is trainable; position embeddings belong to the blocks."""
     trained = {
@@ -234,14 +229,17 @@ def free(model: nn.Module, way: str) -> nn.Module:
 
 def followed(
     model: nn.Module,
-    ids: Int[Tensor, "steps batch T"],
+    ids: Int[Tensor, "n T"],
     optimiser: str,
     budget: Budget,
     look: Callable[[nn.Module], dict],
     first: dict | None = None,
 ) -> list[tuple[int, dict]]:
-    """Train the model in place and look at it at each mark and after the last step; `first` is what step 0 shows."""
-    path = []
+    """Train the model in place and look at it at each mark and after the last step; `first` is what step 0 shows.
+
+    The sequences are taken in their order, as many a step as the budget says: none is read twice.
+    """
+    path, ids = [], ids.view(budget.steps, budget.batch, -1).to(model.device)
 
     def loss(model: nn.Module, step: int) -> Tensor:
         if step in budget.marks:  # before the step: the model has taken `step` steps
