@@ -171,6 +171,15 @@ def test_a_decoder_s_blocks_by_path_have_the_decoder_s_positions():
     assert {site.stream for site in found} == {"decoder_"} and [s.name for s in found][:2] == ["embed", "block.0"]
 
 
+def test_a_flag_that_is_called_like_a_norm_is_none_and_a_norm_before_the_blocks_is_told():
+    model = nn.Module()
+    model.layers, model.norm, model.layer_norm = nn.ModuleList([nn.Linear(4, 4)]), True, nn.LayerNorm(4)
+    assert [site.module for site in find(model)][-1] is model.layer_norm
+    with pytest.raises(IsonumError, match="in this order, got .*, in the order final_norm, embed, block.0. Name"):
+        with listening(find(model), lambda site, states: None):
+            model.layers[0](model.layer_norm(torch.zeros(1, 2, 4)))
+
+
 @pytest.mark.parametrize("order", [(0,), (0, 0, 1), (1, 0)])
 def test_a_block_that_is_not_met_once_and_in_its_turn_is_told(order):
     model = Own(order)

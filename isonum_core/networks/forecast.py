@@ -166,10 +166,7 @@ def sample_paths(
         fed = first + torch.multinomial(weights, 1, generator=generator)
         drawn.append(fed)
     ids = torch.cat(drawn, dim=1).view(len(coded), paths, horizon).cpu()
-    decoded = [
-        tokeniser.decode(series.flatten(), code.scale).view(paths, horizon)
-        for series, code in zip(ids, coded, strict=True)
-    ]
+    decoded = [tokeniser.decode(x.flatten(), code.scale).view_as(x) for x, code in zip(ids, coded, strict=True)]
     return torch.stack(decoded).mT
 
 

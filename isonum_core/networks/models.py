@@ -129,15 +129,13 @@ def _load(folder: Path, name: str, revision: str | None, source: str, sha256, mo
 def _quiet() -> Iterator[None]:
     """No progress bars and no log lines while a checkpoint loads; the caller's settings come back afterwards."""
     level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
-    hub_bars = huggingface_hub.utils.are_progress_bars_disabled()
+    hub, hub_bars_off = huggingface_hub.utils, huggingface_hub.utils.are_progress_bars_disabled()
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     try:
         yield
     finally:
         chatter.set_verbosity(level)
-        # The first call switches the hub's bars on as well, which a user who had them off would not want.
-        if bars and not hub_bars:
-            chatter.enable_progress_bar()
-        elif not hub_bars:
-            huggingface_hub.utils.enable_progress_bars()
+        if bars:
+            chatter.enable_progress_bar()  # the hub's as well, which are then put back as they were
+        (hub.disable_progress_bars if hub_bars_off else hub.enable_progress_bars)()

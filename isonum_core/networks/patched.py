@@ -53,6 +53,7 @@ class PatchedModel(nn.Module):
         # A decoder beside an encoder starts from one learnt vector a patch.
         self.starts = nn.Parameter(torch.randn(patches, config.d)) if self.trunk.config.is_encoder_decoder else None
         self.read = nn.Linear(patches * config.d, config.d)
+        self.more_sites = {"read": self.read}  # what `networks.sites` finds between the blocks and the heads
         self.heads = nn.Linear(config.d, config.horizon * config.words, bias=False)
         self.register_buffer("centres", torch.linspace(-config.reach, config.reach, config.words))
 
@@ -76,11 +77,6 @@ class PatchedModel(nn.Module):
     def base_model(self) -> nn.Module:
         """Where `networks.sites` finds the blocks."""
         return self.trunk
-
-    @property
-    def more_sites(self) -> dict[str, nn.Module]:
-        """What can be read between the blocks and the heads: `read` is the state that the heads read."""
-        return {"read": self.read}
 
 
 @torch.no_grad()
@@ -127,9 +123,14 @@ def patched_model(config: Patched, seed: int) -> PatchedModel:
         return PatchedModel(config).train()
 
 
+def _halved(layers: int) -> dict[str, int]:
+    return dict(num_hidden_layers=layers - layers // 2, num_decoder_layers=layers // 2)
+
+
 # Class, and what its configuration says beside the sizes. Feed-forward widths are chosen so that all models have the
 # same number of parameters to 2 %; T5 has half of its blocks in the encoder, half in the decoder. Patches come as
 # vectors, so one word is enough.
+BERT = partial(transformers.BertModel, add_pooling_layer=False)
 ONE = dict(vocab_size=1, bos_token_id=0, eos_token_id=0, pad_token_id=0)
 TRUNKS = {
     "gpt2": (transformers.GPT2Model, lambda c: dict(max_position_embeddings=c.context // c.patch, **ONE)),

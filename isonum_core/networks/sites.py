@@ -56,25 +56,22 @@ def find(model: nn.Module, blocks: str | None = None, norm: str | None = None) -
     base = getattr(model, "base_model", model)
     halves = [_stack(_get(base, half)) for half in ("encoder", "decoder")]
     if blocks is not None:
-        stack = _get(model, blocks), _get(model, norm) if norm else None
         two = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
-        found = [("", stack, "decoder_" if two and "decoder" in blocks else "")]
+        stream = "decoder_" if two and "decoder" in blocks else ""
+        parts = [("", (_get(model, blocks), _get(model, norm) if norm else None), stream)]
     elif all(halves):
-        found = [("encoder.", halves[0], ""), ("decoder.", halves[1], "decoder_")]
+        parts = [("encoder.", halves[0], ""), ("decoder.", halves[1], "decoder_")]
     else:
-        found = [("", _stack(base), "")]
-    if (
-        not found[0][1]
-        or not isinstance(found[0][1][0], nn.ModuleList | nn.Sequential)
-        or (norm and found[0][1][1] is None)
-    ):
+        parts = [("", _stack(base) or (None, None), "")]
+    stack, last = parts[0][1]
+    if not isinstance(stack, nn.ModuleList | nn.Sequential) or (norm and (last is None or blocks is None)):
         lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
         raise IsonumError(
             f"blocks were expected at {blocks or ', '.join(BLOCKS)}{f' and a norm at {norm}' if norm else ''}, got "
             f"{type(model).__name__} with module lists at {', '.join(lists[:8]) or 'no place'}. Name the path of the "
             'blocks, and of the norm after them if there is one, as in blocks="model.layers", norm="model.norm".'
         )
-    found = [site for prefix, stack, stream in found for site in _sites_of(prefix, *stack, stream, base)]
+    found = [site for prefix, pair, stream in parts for site in _sites_of(prefix, *pair, stream, base)]
     stream = found[-1].stream
     # A model of our own says what else can be read between its blocks and its head.
     found += [Site(name, module) for name, module in getattr(model, "more_sites", {}).items()]
@@ -119,12 +116,11 @@ def listening(wanted: list[Site], receive: Callable[[Site, Tensor], None]) -> It
     if fired != list(calls) or any(calls[site.name] != site.turns for site in wanted):
         raise IsonumError(
             f"every site was expected to be met once a pass, in this order, got calls {calls}, in the order "
-            f"{', '.join(fired) or 'of none'}. "
-            "Name the blocks and the norm that the model runs through: blocks=, norm=."
+            f"{', '.join(fired) or 'of none'}. Name the blocks and the norm that it runs through: blocks=, norm=."
         )
 
 
-def _sites_of(prefix: str, blocks: nn.ModuleList, norm: nn.Module | None, stream: str, base: nn.Module) -> list[Site]:
+def _sites_of(prefix: str, blocks: nn.Module, norm: nn.Module | None, stream: str, base: nn.Module) -> list[Site]:
     kind = getattr(getattr(base, "config", None), "model_type", None)
     # ALBERT runs each of its groups as often as there are layers to a group.
     turns = base.config.num_hidden_layers // len(blocks) if kind == "albert" else 1
@@ -148,4 +144,4 @@ def _stack(base: nn.Module | None) -> tuple[nn.ModuleList, nn.Module | None] | N
 def _get(module: nn.Module | None, path: str) -> nn.Module | None:
     for name in path.split(".") if path else ():
         module = getattr(module, name, None)
-    return module
+    return module if isinstance(module, nn.Module) else None
