@@ -10,7 +10,7 @@ from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn
 from isonum_core.geometry.partition import partition_isotropy, partition_isotropy_centred
 from isonum_core.geometry.scores import iso_score, mean_cosine, mean_share
-from isonum_core.studies.anatomy import LEAST, MEASURES, measured
+from isonum_core.studies.anatomy import LEAST_STATES, MEASURES, measured
 from isonum_core.theory.gauges import linear_gauge, logit_participation_ratio, row_gauge
 
 
@@ -59,7 +59,7 @@ def test_without_a_table_and_with_few_distinct_states_numbers_are_missing():
     h, w = cloud()
     missing = [name for name, value in measured(h, None).items() if value is None]
     assert missing == ["logit_pr", "partition_isotropy", "partition_isotropy_centred"]
-    few = h[: LEAST - 1].repeat(4, 1)
+    few = h[: LEAST_STATES - 1].repeat(4, 1)
     assert set(measured(few, w).values()) == {None}
 
 

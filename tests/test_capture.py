@@ -333,6 +333,7 @@ def _left_padded():
         ([_without("special_tokens_mask")], {}, "input_ids and special_tokens_mask of equal shape"),
         ([_batch() | dict(attention_mask=torch.ones(4, 8))], {}, r"got \(4, 9\) and \(4, 8\)"),
         ([{k: v[0] for k, v in _batch().items()}], {}, r"of equal shape \(B, T\), got \(9,\) and \(9,\)"),
+        ([{k: v[:0] for k, v in _batch().items()}], {}, r"of equal shape \(B, T\), got \(0, 9\) and \(0, 9\)"),
         ([_left_padded()], {}, "padding on the left"),
         ([_batch(length=2)], {}, "got none: the masks left out all 8"),
         ([], {}, "at least one batch was expected, got none"),
@@ -344,7 +345,7 @@ def _left_padded():
             "input_ids was expected as numbers in rows of one length",
         ),
         ([_batch() | dict(input_ids="words")], {}, "input_ids was expected as numbers in rows of one length, got str"),
-        ([_batch(length=65)], {}, "at most 64 positions were expected .* in 65 positions.*max_length=64"),
+        ([_batch(length=65)], {}, "at most 64 positions were expected .* in 65 positions. .* let text_batches split"),
         (
             [_batch() | dict(input_ids=_batch()["input_ids"] + 30)],
             {},

@@ -87,7 +87,7 @@ def test_grids_hold_what_they_say(profile, seeds):
         assert len(configs) == 2 * len(kinds)
         assert {c.trained for c in configs} == {True, False} and len({c.model for c in configs}) == models
     assert len({c.family for c in data.grid(profile)}) == 46 and {c.seed for c in data.grid(profile)} == {*range(seeds)}
-    assert len(architecture.FAMILIES) == 10 and set(architecture.FAMILIES) <= set(FAMILIES)
+    assert len(architecture.CHOSEN) == 10 and set(architecture.CHOSEN) <= set(FAMILIES)
 
 
 @pytest.mark.parametrize("wrong", [dict(family="weather"), dict(size="huge")])

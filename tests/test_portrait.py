@@ -21,7 +21,7 @@ from isonum_core.studies.portrait import (
     errors_of,
     fitted,
     naive_forecasts,
-    patched,
+    network,
     portrait,
     skill_among,
     varies,
@@ -59,9 +59,9 @@ def test_the_same_fitting_serves_direct_models():
 
 
 def test_without_a_pool_a_network_keeps_its_first_weights():
-    twin, trained = patched(SMALL, 2, None, SIZE, "cpu"), patched(SMALL, 2, series(), SIZE, "cpu")
+    twin, trained = network(SMALL, 2, None, SIZE, "cpu"), network(SMALL, 2, series(), SIZE, "cpu")
     assert same(twin, patched_model(SMALL, 2)) and not same(twin, trained)
-    assert not twin.training and same(trained, patched(SMALL, 2, series(), SIZE, "cpu"))
+    assert not twin.training and same(trained, network(SMALL, 2, series(), SIZE, "cpu"))
 
 
 def test_errors_and_skill_by_hand():

@@ -21,11 +21,11 @@ from isonum_core.studies.pretraining import (
     CONTEXT,
     FIRST,
     HORIZON,
-    LENGTH,
     SOURCES,
     TABLE,
     TARGETS,
     TOLD,
+    WINDOW,
     WORDS,
     Pretraining,
     encoded,
@@ -89,7 +89,7 @@ def test_arms_of_a_pair_begin_alike_and_the_untrained_arm_begins_where_they_do(r
 def test_every_source_speaks_number_words_and_not_the_adaptation_series(source):
     config = dataclasses.replace(QUICK, source=source, exponent=float(source == "zipf"))
     ids = source_ids(config, 40)
-    assert ids.shape == (40, LENGTH) and FIRST <= int(ids.min()) and int(ids.max()) < FIRST + WORDS
+    assert ids.shape == (40, WINDOW) and FIRST <= int(ids.min()) and int(ids.max()) < FIRST + WORDS
     adapted = encoded(windows_of(["logistic_map"], 40, np.random.default_rng([study.ADAPT, 0, 0])))
     assert not any(torch.equal(a, b) for a in ids for b in adapted)
     assert not torch.equal(ids, source_ids(dataclasses.replace(config, seed=1), 40))
@@ -124,7 +124,7 @@ def test_errors_are_those_computed_by_hand():
     scale = abs(context - middle).mean(1, keepdims=True)
     centres = np.linspace(-4, 4, WORDS)
     squares, nll, crps = [], [], []
-    for t in range(CONTEXT, LENGTH):
+    for t in range(CONTEXT, WINDOW):
         with torch.no_grad():
             logits = net(input_ids=ids[:, :t]).logits[:, -1, FIRST:].double().numpy()
         p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -190,10 +190,10 @@ def test_drift_and_mean_of_a_table_by_hand():
 
 def test_windows_come_evenly_from_the_knobs_where_skill_is_possible():
     drawn = windows_of(["chirp"], 30, np.random.default_rng(0))
-    assert drawn.shape == (30, LENGTH)
+    assert drawn.shape == (30, WINDOW)
     rng = np.random.default_rng(0)
     family = study.FAMILIES["chirp"]
-    whole = np.concatenate([family.draw(knob, LENGTH, rng, 10) for knob in (0.5, 1.0, 2.0)])
+    whole = np.concatenate([family.draw(knob, WINDOW, rng, 10) for knob in (0.5, 1.0, 2.0)])
     assert {row.tobytes() for row in drawn} == {row.tobytes() for row in whole}
     assert not np.array_equal(drawn, whole)
 

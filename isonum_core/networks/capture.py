@@ -190,7 +190,7 @@ def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Te
     """Which positions of the batch count: those that are read and not special."""
     ids, read, special = (batch.get(f"{stream}{key}") for key in ("input_ids", "attention_mask", "special_tokens_mask"))
     for key, mask in (("attention_mask", read), ("special_tokens_mask", special)):
-        if ids is None or mask is None or mask.shape != ids.shape or ids.ndim != 2:
+        if ids is None or mask is None or mask.shape != ids.shape or ids.ndim != 2 or not ids.numel():
             shapes = " and ".join("none" if x is None else str(tuple(x.shape)) for x in (ids, mask))
             raise IsonumError(
                 f"every batch needs {stream}input_ids and {stream}{key} of equal shape (B, T), got {shapes}. "
@@ -207,7 +207,7 @@ def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Te
         raise IsonumError(
             f"ids below {words} and at most {positions} positions were expected in {stream}input_ids, got "
             f"{int(ids.min())} to {int(ids.max())} in {ids.shape[1]} positions. Take the tokenizer of this checkpoint, "
-            f"and split long texts: text_batches(tokenizer, texts, max_length={positions})."
+            "and let text_batches split what is long."
         )
     return read & ~special
 
@@ -215,10 +215,9 @@ def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Te
 def _limits(model: nn.Module) -> tuple[int | float, int | float]:
     """How many words and positions the model knows, as far as it says so."""
     words = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    most = getattr(getattr(model, "config", None), "max_position_embeddings", None) or 0
-    tables = (getattr(module, "position_embeddings", None) for module in model.modules())
+    most = [getattr(getattr(model, "config", None), "max_position_embeddings", None) or math.inf]
     # RoBERTa and its kin keep the first rows of their table for padding: fewer positions than the configuration says.
-    most = [t.num_embeddings - t.padding_idx - 1 for t in tables if getattr(t, "padding_idx", None) is not None] or [
-        most
-    ]
-    return getattr(words, "num_embeddings", math.inf), most[0] if most[0] > 0 else math.inf
+    for table in (getattr(module, "position_embeddings", None) for module in model.modules()):
+        if getattr(table, "padding_idx", None) is not None:
+            most.append(table.num_embeddings - table.padding_idx - 1)
+    return getattr(words, "num_embeddings", math.inf), min(most) if min(most) > 0 else math.inf

@@ -56,7 +56,7 @@ def tiny_model(config: Tiny, seed: int) -> nn.Module:
 
 
 # Classes of configurations, and what all models here have in common: no dropout, numbers as they are.
-KINDS = {
+CONFIGURATIONS = {
     "gpt2": (transformers.GPT2Config, dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)),
     "llama": (transformers.LlamaConfig, {}),
     "bert": (transformers.BertConfig, dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)),
@@ -71,7 +71,7 @@ def configured(kind: str, c: Any, **more: Any) -> transformers.PreTrainedConfig:
     sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads)
     if kind.startswith("patch"):
         sizes |= dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
-    return KINDS[kind][0](**(sizes | KINDS[kind][1] | more))
+    return CONFIGURATIONS[kind][0](**(sizes | CONFIGURATIONS[kind][1] | more))
 
 
 def _words(c: Tiny) -> dict:

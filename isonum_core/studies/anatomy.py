@@ -26,7 +26,7 @@ MEASURES = (
     "partition_isotropy_centred",
 )
 DIGITS = 6  # of a number in a table
-LEAST = 32  # distinct states below which k-means up to 16 clusters and ratios of neighbours say nothing
+LEAST_STATES = 32  # distinct states below which k-means up to 16 clusters and ratios of neighbours say nothing
 
 
 def measured(states: Float[Tensor, "n d"], table: Float[Tensor, "N d"] | None) -> dict[str, float | None]:
@@ -39,7 +39,7 @@ def measured(states: Float[Tensor, "n d"], table: Float[Tensor, "N d"] | None) -
     h = states.detach().double().cpu()
     distinct = h.unique(dim=0)
     found: dict[str, float | None] = dict.fromkeys(MEASURES)
-    if len(distinct) < LEAST:
+    if len(distinct) < LEAST_STATES:
         return found
     m = Moments.of(h)
     found |= {score.__name__: float(score(m)) for score in (mean_cosine, mean_share, iso_score)}

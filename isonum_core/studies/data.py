@@ -22,7 +22,7 @@ import numpy as np
 from isonum_core.errors import IsonumError
 from isonum_core.networks.patched import Patched
 from isonum_core.studies import portrait
-from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, patched
+from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, network
 from isonum_core.worlds.families import FAMILIES
 
 
@@ -71,7 +71,7 @@ def run(config: Data, device: str = "cpu") -> list[dict]:
         rng = np.random.default_rng([TRAIN, config.seed])
         each = size.pool // len(family.grid)
         pool = np.concatenate([family.draw(knob, length, rng, each) for knob in family.grid])
-    model = patched(sizes, config.seed, pool, size, device)
+    model = network(sizes, config.seed, pool, size, device)
     rng = np.random.default_rng([TEST, config.seed])
     season, rows = family.season, []
     for knob in family.grid:

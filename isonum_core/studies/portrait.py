@@ -20,7 +20,6 @@ from isonum_core.worlds.baselines import last_value, mean_value, nmse, seasonal_
 
 TRAIN, TEST, ORDER = 10, 11, 12  # streams of random numbers; no pilot has seen them
 EXACT = 1e-12  # an nmse that is rounding error: a naive forecast that is never wrong leaves nothing to win
-
 DEPTHS = ("embed", "block1", "block2")  # what enters the first block, what leaves each, whatever the halves are called
 PROFILE = tuple(f"{half}_{depth}" for half in ("iso", "cos") for depth in DEPTHS)
 COLUMNS = ("nll", "nmse", "nmse_one", "crps", "skill", "skill_one", "iso_input", *MEASURES, *PROFILE)
@@ -64,8 +63,7 @@ def fitted(
     budget: whatever has `steps`, `batch` and `rate`.
     """
     series = torch.tensor(pool, dtype=torch.float32, device=next(model.parameters()).device)
-    drawn = order.integers(len(series), size=(budget.steps, budget.batch))
-    drawn = torch.from_numpy(drawn).to(series.device)
+    drawn = torch.from_numpy(order.integers(len(series), size=(budget.steps, budget.batch))).to(series.device)
 
     def of_step(model: nn.Module, step: int) -> Tensor:
         batch = series[drawn[step]]
@@ -75,7 +73,7 @@ def fitted(
     return model.eval()
 
 
-def patched(config: Patched, seed: int, pool: Float[np.ndarray, "n T"] | None, size: Size, device: str) -> PatchedModel:
+def network(config: Patched, seed: int, pool: Float[np.ndarray, "n T"] | None, size: Size, device: str) -> PatchedModel:
     """The network of a seed, in eval mode: trained on the pool, or with its first weights where there is none."""
     model = patched_model(config, seed).to(device)
     if pool is None:
@@ -128,9 +126,7 @@ def naive_forecasts(context: Float[np.ndarray, "n C"], steps: int, season: int) 
     return {"last": last_value(context, steps), "seasonal": seasonal, "mean": mean_value(context, steps)}
 
 
-def errors_of(
-    context: Float[np.ndarray, "n C"], actual: Float[np.ndarray, "n H"], forecasts: Mapping[str, np.ndarray]
-) -> dict[str, float]:
+def errors_of(context: np.ndarray, actual: np.ndarray, forecasts: Mapping[str, np.ndarray]) -> dict[str, float]:
     """nmse of each forecast."""
     return {name: nmse(context, actual, forecast).value for name, forecast in forecasts.items()}
 

@@ -61,7 +61,7 @@ SOURCES = ("none", "numeric", "zipf", "text", "target")
 TARGETS = ("logistic_map", "chirp")
 WAYS = ("full", "frozen", "head")
 CONTEXT, HORIZON, WORDS = 48, 8, 64
-LENGTH = CONTEXT + HORIZON
+WINDOW = CONTEXT + HORIZON
 # Windows are divided by their own scale before: one call then encodes them all.
 TOKENS = MeanScale(n_tokens=WORDS + 3, low=-4.0, high=4.0, context_length=2**40, eos=False)
 FIRST = TOKENS.n_special + 1  # id of the first number-word
@@ -182,7 +182,7 @@ def windows_of(families: Iterable[str], n: int, rng: np.random.Generator) -> Flo
     """n windows in random order, shared out evenly among the knobs of the families where skill is possible."""
     cells = [(FAMILIES[name], k) for name in families for k in FAMILIES[name].grid if FAMILIES[name].beatable(k)]
     each = -(-n // len(cells))
-    drawn = np.concatenate([family.draw(knob, LENGTH, rng, each) for family, knob in cells])
+    drawn = np.concatenate([family.draw(knob, WINDOW, rng, each) for family, knob in cells])
     return drawn[rng.permutation(len(drawn))[:n]]
 
 
@@ -208,9 +208,9 @@ def source_ids(config: Pretraining, n: int) -> Int[Tensor, "n T"]:
     if config.source == "numeric":
         return encoded(windows_of([name for name in FAMILIES if name != config.target], n, rng))
     if config.source == "zipf":
-        said = Echo(WORDS, config.exponent, lag=1).draw(LENGTH, rng, n)
+        said = Echo(WORDS, config.exponent, lag=1).draw(WINDOW, rng, n)
     else:
-        said = excerpts(letters(docstring_prose())[0], LENGTH, rng, n)
+        said = excerpts(letters(docstring_prose())[0], WINDOW, rng, n)
     return torch.from_numpy(FIRST + np.random.default_rng([NAMES, *pair]).permutation(WORDS)[said])
 
 
@@ -287,7 +287,7 @@ def of_table(table: Float[Tensor, "N d"], begun: Float[Tensor, "d"]) -> dict[str
 def _naive(series: np.ndarray, target: str) -> dict[str, np.ndarray]:
     """One-step forecasts of the horizon from the true past: last value and last season; and the context's mean."""
     season = max(map(FAMILIES[target].season, FAMILIES[target].grid))
-    last, seasonal = (series[:, CONTEXT - lag : LENGTH - lag] for lag in (1, season))
+    last, seasonal = (series[:, CONTEXT - lag : WINDOW - lag] for lag in (1, season))
     return {"last": last, "seasonal": seasonal, "mean": mean_value(series[:, :CONTEXT], HORIZON)}
 
 
