@@ -395,3 +395,20 @@ def test_positions_that_a_table_keeps_for_padding_are_not_there():
     assert capture(model, _batch(length=32))["block.0"].n == 4 * 30
     with pytest.raises(IsonumError, match="at most 32 positions were expected"):
         capture(model, _batch(length=33))
+
+
+def test_what_a_model_refuses_is_passed_on_in_one_sentence():
+    model = tiny_model(Tiny("patchtst"), 0).eval()
+    with pytest.raises(
+        IsonumError, match="PatchTSTForPrediction was expected to read input_ids, .* Give it its own keys"
+    ):
+        capture(model, _batch())
+
+
+def test_a_model_that_pads_by_itself_is_told():
+    shape = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config = transformers.LongformerConfig(attention_window=4, max_position_embeddings=66, **shape, **SMALL)
+    model = transformers.LongformerModel(config, add_pooling_layer=False).eval()
+    assert capture(model, _batch(length=8))["block.0"].n == 4 * 6
+    with pytest.raises(IsonumError, match=r"one state a position, \(4, 9\), got \(4, 12, 16\): the model pads"):
+        capture(model, _batch(length=9))

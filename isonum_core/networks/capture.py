@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -165,15 +166,22 @@ def _pass(model: nn.Module, batch: Mapping, wanted: list[Site], receive: Receive
         if states.shape[:-1] != keep.shape:
             raise IsonumError(
                 f"site {site.name!r} was expected to give one state a position, {tuple(keep.shape)}, got "
-                f"{tuple(states.shape)}. Call the model without caches or cropping of logits."
+                f"{tuple(states.shape)}: the model pads or crops by itself. Give a length that it leaves as it is."
             )
         receive(site, states, keep, batch)
 
     given = {key: value for key, value in batch.items() if not key.endswith("special_tokens_mask")}
     if "use_cache" in inspect.signature(model.forward).parameters:
         given["use_cache"] = False
-    with torch.no_grad(), listening(wanted, met):
-        model(**given)
+    try:
+        with torch.no_grad(), listening(wanted, met):
+            model(**given)
+    except (AttributeError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, IsonumError):
+            raise
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        kind, keys = type(model).__name__, ", ".join(given)
+        raise IsonumError(f"{kind} was expected to read {keys}, got from it: {said}. Give it its own keys.") from error
 
 
 def _tensor(key: str, value) -> Tensor:
@@ -214,7 +222,9 @@ def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Te
 
 def _limits(model: nn.Module) -> tuple[int | float, int | float]:
     """How many words and positions the model knows, as far as it says so."""
-    words = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    words = None
+    with suppress(AttributeError, NotImplementedError):
+        words = model.get_input_embeddings()
     most = [getattr(getattr(model, "config", None), "max_position_embeddings", None) or math.inf]
     # RoBERTa and its kin keep the first rows of their table for padding: fewer positions than the configuration says.
     for table in (getattr(module, "position_embeddings", None) for module in model.modules()):
