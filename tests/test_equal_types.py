@@ -17,7 +17,7 @@ def _sample(n=4000, kinds=400, d=12, seed=0, decay=0.0, noise=0.0):
     points = rng.normal(size=(kinds, d)) * scale
     ids = rng.integers(kinds, size=n)
     states = torch.from_numpy(points[ids] + noise * rng.normal(size=(n, d)))
-    return Sample(torch.from_numpy(ids), torch.zeros(n, dtype=torch.int64), {"embed": states})
+    return Sample(torch.from_numpy(ids), {"embed": states})
 
 
 def _run(sample, types=20, draws=40, seed=1, among=range(400)):

@@ -23,12 +23,12 @@ import pandas as pd
 
 from isonum_core.errors import IsonumError
 from isonum_core.lab.expectation import Expectation, Verdict
-from isonum_core.networks.patched import Patched, patched_model
+from isonum_core.networks.patched import Patched
 from isonum_core.prose import interval
 from isonum_core.statistics.intervals import decided, sides
 from isonum_core.studies import portrait
 from isonum_core.studies.effects import halves
-from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, fitted
+from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, network
 from isonum_core.studies.relations import relations, sign_by_family
 from isonum_core.worlds.families import FAMILIES
 
@@ -73,20 +73,18 @@ def run(config: Data, device: str = "cpu") -> list[dict]:
         )
     family, size = FAMILIES[config.family], SIZES[config.size]
     sizes = Patched(config.model, d=size.d)
-    length = sizes.context + sizes.horizon
+    length, pool = sizes.context + sizes.horizon, None
     if config.trained:
         rng = np.random.default_rng([TRAIN, config.seed])
         each = size.pool // len(family.grid)
         pool = np.concatenate([family.draw(knob, length, rng, each) for knob in family.grid])
-        model = fitted(sizes, pool, config.seed, size, device)
-    else:
-        model = patched_model(sizes, config.seed).to(device).eval()
+    model = network(sizes, config.seed, pool, size, device)
     rng = np.random.default_rng([TEST, config.seed])
     season, rows = family.season, []
     for knob in family.grid:
         series = family.draw(knob, length, rng, size.test)
         context, actual = series[:, : sizes.context], series[:, sizes.context :]
-        rows.append({"knob": float(knob), **portrait.portrait(model, context, actual, season(knob), config.seed)})
+        rows.append({"knob": float(knob), **portrait.portrait(model, context, actual, season(knob))})
     return rows
 
 
