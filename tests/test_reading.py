@@ -122,6 +122,16 @@ def test_objects_in_a_pt_are_never_loaded_nor_is_it_advised(tmp_path):
     assert "weights_only" not in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_damaged_pt_is_not_read_as_other_numbers(tmp_path):
+    """torch.load takes a byte that was changed on the way for a number, although the archive holds its checksum."""
+    content = _write(tmp_path, ".pt").read_bytes()
+    assert content.count(raw := X.tobytes()) == 1
+    (tmp_path / "x.pt").write_bytes(content.replace(raw, b"\1" + raw[1:]))
+    assert not np.array_equal(torch.load(tmp_path / "x.pt", weights_only=True).numpy(), X)
+    with pytest.raises(IsonumError, match="x.pt is damaged: the checksum of '.*data/0' is wrong. Copy it again"):
+        read_numbers(tmp_path / "x.pt")
+
+
 def test_tensors_within_tensors_have_dotted_names(tmp_path):
     torch.save({"model": {"w": torch.ones(2, 2)}, "steps": [torch.zeros(3), 7]}, tmp_path / "x.pt")
     assert _values(tmp_path / "x.pt", "model.w").shape == (2, 2)

@@ -1,6 +1,6 @@
 """Files that were mauled on their way: every reader gives the exact numbers or one sentence, and never hangs.
 
-A few thousand files in a test run; ISONUM_FUZZ=50000 tries that many of each format.
+Two thousand of each format in a test run; ISONUM_FUZZ=50000 tries that many.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from isonum_core.commands.columns import GAPS
 from isonum_core.commands.reading import FORMATS, read_numbers
 from isonum_core.errors import IsonumError
 
-TRIES = int(os.environ.get("ISONUM_FUZZ", "250"))
+TRIES = int(os.environ.get("ISONUM_FUZZ", "2000"))
 X = np.random.default_rng(0).normal(size=(6, 3)).round(3)
 SPLINTERS = [
     *b",;|\t\n\r\"' #-.e+_",
@@ -78,24 +78,28 @@ SEEDS = {
     ".txt": [_text(" "), _text(" ", header=False), _vectors],
     ".vec": [b"6 3\n" + _vectors],
 }
-SEEDS[".pth"] = SEEDS[".pt"]
+SEEDS[".csv"].append(b"v\n1.5\n\n3\n")
 
 
 def _mauled(content, rng):
-    """The bytes after one to four accidents: a byte changed, splinters put in, parts lost, doubled or swapped."""
-    for _ in range(rng.integers(1, 5)):
+    """The bytes after one or two accidents: a byte changed, splinters put in, parts lost, doubled or swapped."""
+    for _ in range(rng.integers(1, 3)):
         i, j = sorted(rng.integers(0, len(content) + 1, size=2))
         splinter = SPLINTERS[rng.integers(len(SPLINTERS))]
         splinter = bytes([splinter]) if isinstance(splinter, int) else splinter
-        accidents = [
-            lambda: content[:i] + bytes([rng.integers(256)]) + content[i + 1 :],
-            lambda: content[:i] + splinter + content[i:],
-            lambda: content[:i] + splinter + content[i + len(splinter) :],
-            lambda: content[:i] + content[min(j, i + 8) :],
-            lambda: content[: max(i, 1)],
-            lambda: content[:j] + content[i : i + 40] + content[j:],
-        ]
-        content = accidents[rng.integers(len(accidents))]()
+        match rng.integers(6):
+            case 0:
+                content = content[:i] + bytes([rng.integers(256)]) + content[i + 1 :]
+            case 1:
+                content = content[:i] + splinter + content[i:]
+            case 2:
+                content = content[:i] + splinter + content[i + len(splinter) :]
+            case 3:
+                content = content[:i] + content[min(j, i + 8) :]
+            case 4:
+                content = content[: max(i, 1)]
+            case 5:
+                content = content[:j] + content[i : i + 40] + content[j:]
     return content
 
 
@@ -113,17 +117,17 @@ def _read_by_hand(suffix, content):
         kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?"}
         kind = kinds.get(about["dtype"]) or f"<{about['dtype'][0].lower()}{int(about['dtype'][1:]) // 8}"
         return np.frombuffer(raw, kind).reshape(about["shape"]) if about["dtype"][:2] != "F8" else None
-    if suffix in (".pt", ".pth"):
-        found = torch.load(io.BytesIO(content), weights_only=True)
+    if suffix == ".pt":
+        found = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         return (found if isinstance(found, torch.Tensor) else next(iter(found.values()))).to_dense().double().numpy()
     table = pyarrow.parquet.read_table(io.BytesIO(content)).to_pydict()
-    kept = [c for c in table.values() if all(v is None or isinstance(v, float | int) for v in c)]
+    kept = [c for c in table.values() if any(c) and all(v is None or isinstance(v, float | int) for v in c)]
     return np.array([[np.nan if v is None else v for v in column] for column in kept], dtype=float).T
 
 
 def _value(cell):
     """A cell as a number under each decimal mark, as NaN where it is a gap, as None where it is neither."""
-    cell = cell.strip()
+    cell = cell.strip().strip("\ufeff")
     if cell in GAPS:
         return {"gap"}
     found = set()
@@ -143,17 +147,18 @@ def _may_say(content, found, notes):
         text = text or content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    lines = re.sub(r"\r+\n|\r", "\n", text).rstrip("\n ").split("\n")
+    text = re.sub(r"\r+\n|\r", "\n", text).rstrip("\n ")
+    lines = text.split("\n")
     lost = sum("left out" in note for note in notes)
     for separator in ",;\t| ":
         for row_of in (
             lambda line, s=separator: next(csv.reader([line], delimiter=s, skipinitialspace=True), []),
+            None,  # as one, for quoted fields with line ends
             lambda line: line.split(),
             lambda line: line.rsplit(" ", found.shape[1]),
         ):
-            rows = [row_of(line) for line in lines]
-            if '"' in text and len(rows) != len(found):
-                rows = list(csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True))
+            whole = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+            rows = [row_of(line) for line in lines] if row_of else list(whole)
             rows = rows[len(rows) - len(found) :]
             width = max(map(len, rows))
             if width > found.shape[1] + max(lost, 1) and not any("without numbers" in note for note in notes):
@@ -171,7 +176,7 @@ def _in_order(row, numbers):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", SEEDS)
 def test_a_mauled_file_gives_its_numbers_or_a_sentence(tmp_path, suffix):
     rng = np.random.default_rng(sum(suffix.encode()))
     file, read = tmp_path / f"x{suffix}", 0
@@ -183,7 +188,7 @@ def test_a_mauled_file_gives_its_numbers_or_a_sentence(tmp_path, suffix):
             found = read_numbers(file)
         except IsonumError as error:
             said = str(error)
-            assert said.endswith((".", "?")) and "\n" not in said and ".." not in said.replace("...", ""), content
+            assert said.endswith((".", "?")) and "\n" not in said and not re.search(r"[a-z]\.\.( |$)", said), content
             assert "pickle=" not in said and "weights_only" not in said, content
             continue
         finally:
@@ -194,4 +199,5 @@ def test_a_mauled_file_gives_its_numbers_or_a_sentence(tmp_path, suffix):
             assert _may_say(content, found.values, found.notes), (content, found)
         elif (twin := _read_by_hand(suffix, content)) is not None:
             assert np.array_equal(found.values, twin.astype(float), equal_nan=True), (content, found)
+    assert set(FORMATS) - set(SEEDS) == {".pth"}  # another name for .pt
     assert read >= TRIES / 100  # the accidents are not all fatal: exact values were compared, too

@@ -135,8 +135,9 @@ def _fields(line: str, separator: str) -> list[str]:
     """The fields of one line; a space stands for any white space."""
     if separator == " " and '"' not in line:
         return line.split()
-    line = line.strip().replace("\t", " ") if separator == " " else line
-    return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    spaced = separator == " "
+    line = line.strip().replace("\t", " ") if spaced else line
+    return next(csv.reader([line], delimiter=separator, skipinitialspace=True, strict=spaced), [])
 
 
 def _separator(lines: list[str], suffix: str) -> str:

@@ -88,6 +88,16 @@ def _stored(path, key, columns, header) -> tuple[np.ndarray, list[str]]:
             frame = _parquet(path)
             return from_frame(frame, [str(name) for name in frame.columns], path.name, columns)
         found = {".safetensors": _safetensors, ".pt": _torch, ".pth": _torch}.get(suffix, _numpy)(path, key)
+        notes: list[str] = []
+        if not isinstance(found, np.ndarray):
+            found = _from_torch(found, path.name, notes)
+        if found.dtype.names:
+            import pandas
+
+            return from_frame(pandas.DataFrame(found), list(found.dtype.names), path.name, columns)
+        if columns:
+            found = found[:, [nth_column(path.name, found.shape, column) for column in columns]]
+        return found, notes
     except IsonumError:
         raise
     # What readers raise on bytes that they do not expect has no common class: pickles and zips raise nearly anything.
@@ -96,16 +106,6 @@ def _stored(path, key, columns, header) -> tuple[np.ndarray, list[str]]:
         raise IsonumError(
             f"{path.name} was expected to be readable as {suffix}, got: {reason}. Write it again, or check the format."
         ) from None
-    notes: list[str] = []
-    if not isinstance(found, np.ndarray):
-        found = _from_torch(found, path.name, notes)
-    if found.dtype.names:
-        import pandas
-
-        return from_frame(pandas.DataFrame(found), list(found.dtype.names), path.name, columns)
-    if columns:
-        found = found[:, [nth_column(path.name, found.shape, column) for column in columns]]
-    return found, notes
 
 
 def _starts(path: Path, words: bytes) -> bool:
@@ -172,9 +172,13 @@ def _safetensors(path: Path, key: str | None):
 def _torch(path: Path, key: str | None):
     import torch
 
+    if _starts(path, b"PK"):
+        with zipfile.ZipFile(path) as archive:  # torch reads a damaged one without a word
+            if damaged := archive.testzip():
+                raise IsonumError(f"{path.name} is damaged: the checksum of {damaged!r} is wrong. Copy it again.")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile):
+    except pickle.UnpicklingError:
         raise IsonumError(
             f"{path.name} was expected to be readable as tensors, got a file cut short or other Python objects, which "
             "are not loaded. Save the tensor alone: torch.save(x, file), or a .safetensors file."
