@@ -61,6 +61,10 @@ def test_numbers_in_other_clothes(column, expected):
 def test_a_column_of_vectors_is_the_array():
     found, notes = _from(pd.DataFrame({"text": list("uvwxyz"), "embedding": list(X)}))
     assert np.array_equal(found, X) and "'text') holds words" in notes[0]
+    found, notes = _from(pd.DataFrame({"label": [3, 1, 3, 1, 0, 2], "embedding": list(X)}))
+    assert np.array_equal(found, X) and notes == ["column 1 ('label') is not the vectors: left out"]
+    with pytest.raises(IsonumError, match="one column of vectors was expected in x.parquet, got 2"):
+        _from(pd.DataFrame({"first": list(X), "last": list(X)}))
     with pytest.raises(IsonumError, match="lists of numbers of one length were expected in column 1"):
         _from(pd.DataFrame({"embedding": [[1.0, 2.0], [3.0]]}))
 
@@ -118,6 +122,11 @@ def test_complex_columns_are_refused():
 def test_a_number_and_a_word_in_one_column_are_refused_with_the_row():
     with pytest.raises(IsonumError, match=r"in row 2, column 4 \('z'\) of x.parquet, got 'n.a.'"):
         _from(FRAME.assign(z=["1", "n.a.", "2", "3", "4", "5"]))
+
+
+def test_of_labels_the_one_that_may_be_a_number_is_named():
+    with pytest.raises(IsonumError, match="in row 2, .*got '7SK'. Write it as a number .*, or choose other columns"):
+        _from(FRAME.assign(z=["TP53", "7SK", "A", "B", "C", "D"]))
 
 
 def test_columns_of_an_array_have_numbers_from_one():

@@ -213,6 +213,7 @@ def test_a_first_line_that_may_be_names_or_data_is_asked_about(text):
         ("a,b\n1,2\n3\n", "got 1 in line 3. A gap needs its separator"),
         ("wert\n1,5\n2,5\n3,75\n", "got 1 name but 2 fields in line 2: a decimal comma?"),
         ("a,b,c\n1,2\n3,4\n", "got 3 names but 2 fields in line 2: a gap needs its separator"),
+        ("<!DOCTYPE html>\n<body>404, not found</body>\n", "but 2 fields in line 2: check its separators and quotes"),
         ("1\n2,5\n3\n", "a comma within a number is none"),
         ("1,5\n2,5\n3,75\n", "counts the rows, or these are decimal commas"),
         ('a,b\n"1,5","2,5"\n', "got '1,5'. A decimal comma, or thousands?"),

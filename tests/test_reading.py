@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from scipy import sparse
 
 from isonum_core.commands.reading import FORMATS, read_mask, read_numbers
 from isonum_core.errors import IsonumError
@@ -166,6 +167,16 @@ def test_a_long_list_of_keys_ends_with_the_last(tmp_path):
 def test_a_key_where_there_is_none(tmp_path):
     with pytest.raises(IsonumError, match="one array without a name, got --key 'a'"):
         read_numbers(_write(tmp_path, ".npy"), "a")
+
+
+def test_a_sparse_matrix_of_scipy_is_called_one(tmp_path):
+    sparse.save_npz(tmp_path / "x.npz", sparse.csr_matrix(X))
+    with pytest.raises(IsonumError, match="a sparse matrix of scipy. Save its .toarray()"):
+        read_numbers(tmp_path / "x.npz")
+
+
+def test_a_single_number_keeps_its_shape(tmp_path):
+    assert _values(_write(tmp_path, ".npy", np.float64(3))).shape == ()
 
 
 def test_empty_containers(tmp_path):

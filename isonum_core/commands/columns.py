@@ -64,11 +64,18 @@ def from_frame(
             how = "has no name, as row names have none" if nameless else "counts the rows"
             left.append(f"{labels[j]} {how}: left out (choose it with --column if it is data)")
             continue
-        columns.append(numbers if numbers.ndim == 2 else numbers[:, None])
+        columns.append((j, numbers))
+    if not wanted and any(numbers.ndim == 2 for _, numbers in columns):  # beside vectors, numbers are labels
+        left += [f"{labels[j]} is not the vectors: left out" for j, numbers in columns if numbers.ndim == 1]
+        columns = [(j, numbers) for j, numbers in columns if numbers.ndim == 2]
+        if len(columns) > 1:
+            raise IsonumError(
+                f"one column of vectors was expected in {file}, got {len(columns)}. Choose with --column."
+            )
     if not columns:
         raise IsonumError(f"at least one column of numbers was expected in {file}, got none: {'; '.join(left)}.")
     notes += left if len(left) <= 4 else [*left[:3], f"{len(left) - 3} more columns without numbers: left out"]
-    return np.concatenate(columns, axis=1), notes
+    return np.concatenate([x if x.ndim == 2 else x[:, None] for _, x in columns], axis=1), notes
 
 
 def nth_column(file: str, shape: tuple, column: str) -> int:
@@ -125,11 +132,12 @@ def _numbers(
     # A word starts with a letter; what has a digit, a sign or a currency in front may be a number written otherwise.
     if len(bad) == len(cells) and all(cell[:1].isalpha() for cell in cells):
         return None, "words"
-    at = next(i for i, cell in enumerate(column) if str(cell).strip() == bad[0])
+    odd = next((cell for cell in bad if not cell[:1].isalpha()), bad[0])
+    at = next(i for i, cell in enumerate(column) if str(cell).strip() == odd)
     advice = "Write it as a number or leave it empty, or choose other columns with --column."
-    if COMMA.fullmatch(bad[0]) or THOUSANDS.fullmatch(bad[0]):
+    if COMMA.fullmatch(odd) or THOUSANDS.fullmatch(odd):
         advice = "A decimal comma, or thousands? Write 1234.5, or decimal commas between semicolons."
-    raise NotANumber(f"a number was expected in {line(at + 1)}, {label} of {file}, got {bad[0][:40]!r}. {advice}", bad)
+    raise NotANumber(f"a number was expected in {line(at + 1)}, {label} of {file}, got {odd[:40]!r}. {advice}", bad)
 
 
 def _vectors(column: pd.Series, label: str, file: str) -> np.ndarray:

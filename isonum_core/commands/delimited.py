@@ -75,10 +75,12 @@ def read_text(
     if names and len(names) + 1 == width and (spaced or lines[at - skipped - 1].startswith('"')):
         names = ["", *names]  # R names the columns, and begins every row with its own name
     if names and len(names) != width:
+        why = "a gap needs its separator" if width < len(names) else "check its separators and quotes"
+        if width > len(names) and all(map(_number, _fields(lines[at - skipped - 1], separator))):
+            why = "a decimal comma? Write decimal points"
         raise IsonumError(
             f"as many names as fields were expected in {file}, got {len(names)} name{'s' * (len(names) > 1)} but "
-            f"{width} fields in line {at}: "
-            + ("a decimal comma? Write decimal points." if width > len(names) else "a gap needs its separator.")
+            f"{width} fields in line {at}: {why}."
         )
     if odd := [row for row in body if row[0] not in (0, width)]:
         raise IsonumError(

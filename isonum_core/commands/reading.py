@@ -11,8 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-from isonum_core.commands.columns import from_frame, nth_column
-from isonum_core.commands.delimited import read_text
 from isonum_core.errors import IsonumError
 
 TEXT = (".csv", ".tsv", ".txt", ".vec")
@@ -82,9 +80,13 @@ def _stored(path, key, columns, header) -> tuple[np.ndarray, list[str]]:
                 raise IsonumError(f"{path.name} has columns and no keys: choose with --column alone, not with --key.")
             columns = columns or ([key] if key is not None else None)
         if suffix in TEXT:
+            from isonum_core.commands.delimited import read_text
+
             content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
             return read_text(content, path.name, suffix, columns, header)
         if suffix == ".parquet":
+            from isonum_core.commands.columns import from_frame
+
             frame = _parquet(path)
             return from_frame(frame, [str(name) for name in frame.columns], path.name, columns)
         found = {".safetensors": _safetensors, ".pt": _torch, ".pth": _torch}.get(suffix, _numpy)(path, key)
@@ -94,8 +96,12 @@ def _stored(path, key, columns, header) -> tuple[np.ndarray, list[str]]:
         if found.dtype.names:
             import pandas
 
+            from isonum_core.commands.columns import from_frame
+
             return from_frame(pandas.DataFrame(found), list(found.dtype.names), path.name, columns)
         if columns:
+            from isonum_core.commands.columns import nth_column
+
             found = found[:, [nth_column(path.name, found.shape, column) for column in columns]]
         return found, notes
     except IsonumError:
@@ -130,7 +136,7 @@ def _real(found: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
         notes.append(_precision("float16"))
     elif found.dtype.itemsize > 8 and np.any(np.isfinite(found) & (np.abs(found) > np.finfo(np.float64).max)):
         raise IsonumError(f"numbers in {name} were expected within float64, got {np.abs(found).max()}. Scale them.")
-    values = np.ascontiguousarray(found, dtype=np.float64)
+    values = np.asarray(found, dtype=np.float64, order="C")
     if fills := int((values == NETCDF_FILL).sum()):
         notes.append(f"{fills} values are 9.97e36, what netCDF writes for a missing one: save NaN there if so")
     return values
@@ -228,6 +234,8 @@ def _choose(path: Path, keys: list[str], key: str | None) -> str:
     listed = ", ".join(names if len(names) <= 20 else [*names[:10], f"... ({len(names) - 15} more) ...", *names[-5:]])
     if not keys:
         raise IsonumError(f"at least one array was expected in {path.name}, got an empty container.")
+    if {"indices", "indptr", "data"} <= set(keys):
+        raise IsonumError(f"an array was expected in {path.name}, got a sparse matrix of scipy. Save its .toarray().")
     if key is None and len(keys) > 1:
         raise IsonumError(f"{path.name} holds {len(keys)} arrays, got no --key. Choose one of: {listed}.")
     if key is not None and key not in keys:
