@@ -58,6 +58,16 @@ def test_numbers_in_other_clothes(column, expected):
     assert np.array_equal(_from(FRAME.assign(z=column), ["z"])[0][:, 0], expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("kind", ["int64", "uint64", "Int64"])
+def test_whole_numbers_that_float64_would_round_are_refused(kind):
+    z = pd.array([2**53 + 1, 2, 3, 4, 5, 7], dtype=kind)
+    with pytest.raises(IsonumError, match=r"within \+-2\^53 were expected in column 4 \('z'\).*got 9007199254740993"):
+        _from(FRAME.assign(z=z))
+    assert np.array_equal(_from(FRAME.assign(z=z), ["a"])[0], X[:, [0]])
+    with pytest.raises(IsonumError, match="got 9223372036854775808"):  # of which int64 has no absolute value
+        _from(FRAME.assign(z=np.array([-(2**63), 2, 3, 4, 5, 7])))
+
+
 def test_a_column_of_vectors_is_the_array():
     found, notes = _from(pd.DataFrame({"text": list("uvwxyz"), "embedding": list(X)}))
     assert np.array_equal(found, X) and "'text') holds words" in notes[0]

@@ -111,6 +111,12 @@ def _numbers(
         column = column.astype(column.cat.categories.dtype if column.notna().all() else object)
     if pd.api.types.is_complex_dtype(column.dtype):
         raise IsonumError(f"real numbers were expected in {label} of {file}, got complex ones. Save the parts apart.")
+    whole = column.dropna() if pd.api.types.is_integer_dtype(column.dtype) else []
+    if len(whole) and (large := max(int(whole.max()), -int(whole.min()))) > 2**53:
+        raise IsonumError(
+            f"whole numbers within +-2^53 were expected in {label} of {file}, got {large}: float64 would round them. "
+            "Subtract an offset, or choose other columns with --column."
+        )
     if pd.api.types.is_numeric_dtype(column.dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan), ""
     if column.dtype.kind in "Mm" or isinstance(column.dtype, pd.DatetimeTZDtype | pd.PeriodDtype):
