@@ -33,6 +33,7 @@ from isonum_core.studies.pretraining import (
     free,
     grid,
     of_table,
+    read_words,
     run,
     source_ids,
     told,
@@ -140,6 +141,14 @@ def test_errors_are_those_computed_by_hand():
     assert found["crps"] == pytest.approx(np.mean(crps), rel=2e-2)  # of the integral's steps
     last = ((series[:, CONTEXT - 1 : -1] - series[:, CONTEXT:]) ** 2 / context.var(1, keepdims=True)).mean()
     assert found["skill_one"] == pytest.approx(1 - np.mean(squares) / last, rel=1e-5)  # of chirp's naive ones the best
+
+
+def test_the_state_is_that_of_the_context_s_last_word_after_the_final_norm():
+    series, net = windows_of(["chirp"], 48, np.random.default_rng(1)), model().eval()
+    with torch.no_grad():
+        alone = net.transformer(input_ids=encoded(series)[:, :CONTEXT]).last_hidden_state[:, -1]
+    # A decoder's states do not see what follows; sums of another length are taken in another order.
+    assert torch.allclose(read_words(net, series).states["final_norm"], alone, atol=1e-5)
 
 
 def trained(how, optimiser="adamw", tied=False):
