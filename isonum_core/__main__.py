@@ -10,19 +10,14 @@ import os
 import sys
 from collections.abc import Sequence
 
+from isonum_core.commands.tables import add_commands
 from isonum_core.errors import IsonumError
 
-# The verbs of the lab as the help lists them; its parsers are made by `commands.tables` when one of them is meant.
-LAB = {
-    "studies": "list the studies, their grids and their tables",
-    "run": "compute what a study's table lacks; after a kill, go on from there",
-    "verify": "recompute random committed configurations and compare",
-}
 READS = ".npy, .npz, .safetensors, .pt, .parquet, .csv, .tsv, .txt or word vectors; - reads a .csv from the pipe"
 
 
-def parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """The command line, from which the help is printed; the lab's own words only where `verb` is one of its verbs."""
+def parser() -> argparse.ArgumentParser:
+    """The command line, from which the help is printed."""
     top = argparse.ArgumentParser(prog="python -m isonum_core", description=__doc__.split(": ", 1)[1].split("\n")[0])
     commands = top.add_subparsers(metavar="COMMAND")
     scores = commands.add_parser("scores", help="every measure of the states in a file, and a verdict")
@@ -50,21 +45,14 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
     scores.add_argument("--pool", action="store_true", help="of (L, B, T, d): all layers as one cloud")
     tokens.add_argument("--n-tokens", type=int, default=4096, help="size of the vocabulary (default 4096)")
     tokens.add_argument("--context-length", type=int, default=512, help="how many last values are read (default 512)")
-    if verb in LAB:
-        from isonum_core.commands.tables import add_commands
-
-        add_commands(commands)
-    else:
-        for name, words in LAB.items():
-            commands.add_parser(name, help=words)
+    add_commands(commands)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit status 0, or 2 with one sentence on stderr when the input cannot be used."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    top = parser(words[0] if words else None)
-    options = top.parse_args(words)
+    top = parser()
+    options = top.parse_args(arguments)
     try:
         if hasattr(options, "verb"):
             from isonum_core.commands import verbs

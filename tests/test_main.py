@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -12,8 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from isonum_core.__main__ import LAB, main
-from isonum_core.commands.tables import add_commands
+from isonum_core.__main__ import main
 
 KEYS = "n d isoscore participation_ratio effective_rank mean_cosine twonn partition_isotropy".split()
 
@@ -259,17 +257,6 @@ def test_row_numbers_are_no_dimension(capsys, tmp_path):
     found = json.loads(_run(capsys, "scores", str(tmp_path / "i.csv"), "--json")[1])
     assert (found["d"], found["isoscore"]) == (4, pytest.approx(0.8718599590507042, rel=1e-12))  # by definition, numpy
     assert "column 1 counts the rows: left out" in found["notes"][0]
-
-
-def test_the_lab_is_listed_as_it_calls_itself(capsys):
-    """The help names its verbs without importing it; each verb then has the lab's own parser."""
-    top = argparse.ArgumentParser()
-    add_commands(commands := top.add_subparsers())
-    assert {choice.dest: choice.help for choice in commands._choices_actions} == LAB
-    for verb in LAB:
-        with pytest.raises(SystemExit):
-            main([verb, "--help"])
-        assert "--out DIR" in capsys.readouterr().out
 
 
 def _process(*arguments, **options):
