@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -98,12 +100,11 @@ def test_the_true_bounds_are_their_formulas_letter_by_letter(causal):
     if causal:
         s[np.triu_indices(5, 1)] = -np.inf
     p = np.exp(s) / np.exp(s).sum(1, keepdims=True)
-    norm = lambda m: np.linalg.svd(m, compute_uv=False)[0]
-    sigma = []
+    norm, sigma = partial(np.linalg.norm, ord=2), []
     for i in range(5):
         mu = sum(p[i, j] * x[j] for j in range(5))
         sigma.append(sum(p[i, j] * np.outer(x[j] - mu, x[j] - mu) for j in range(5)))
-    keys = max(sum(p[i, j] * norm(sigma[i]) * norm((a.T @ x[i])[:, None]) ** 2 for i in range(5)) for j in range(5))
+    keys = max(sum(p[i, j] * norm(sigma[i]) * norm(a.T @ x[i]) ** 2 for i in range(5)) for j in range(5))
     sharp = norm(p) + max(norm(sigma[i] @ a.T) for i in range(5)) + keys**0.5
     simple = norm(p) + norm(a) * (3 / 2 * max(norm(c) for c in sigma) + 1 / 2 * sum(x[i] @ x[i] for i in range(5)))
     h = Attention.of(torch.tensor(x), torch.tensor(a), causal_mask(5) if causal else None)
@@ -146,7 +147,7 @@ def test_slack_of_the_three_bounds_is_as_the_chapter_says():
 @given(*shapes)
 @settings(deadline=None, max_examples=100)
 def test_one_pass_contracts_by_dobrushin_and_by_the_cube(seed, n, d, causal):
-    """tau(P) = 1/2 max_ik sum_j |P_ij - P_kj| bounds the shrinking of the diameter, and tanh(|A| D^2 / 4) bounds tau."""
+    """tau(P) = 1/2 max_ik sum_j |P_ij - P_kj| bounds how the diameter shrinks, and tanh(|A| D^2 / 4) bounds tau."""
     h = batch(seed, n, d, causal, 2 * HEADS)
     tau, before, after = torch.cdist(h.p, h.p, p=1).amax((-2, -1)) / 2, diameter(h.x), diameter(h.mean)
     rounding = 1e-14 * h.x.abs().amax((-2, -1))

@@ -52,7 +52,7 @@ def simple_bound(head: Attention) -> Float[Tensor, "*b"]:
 
 
 def collapse_bound(head: Attention) -> Float[Tensor, "*b"]:
-    """tanh(|A| D^2 / 4) D with D = diameter(x): the most that diameter(P x) can be, without a mask. At most |A| D^3 / 4.
+    """tanh(|A| D^2 / 4) D with D = diameter(x): the most that diameter(P x) can be without a mask. At most |A| D^3/4.
 
     Two rows of scores differ by a row of range at most |A| D^2, so their weights by at most tanh(|A| D^2 / 4) in total
     variation. Dong, Cordonnier and Loukas 2021 have the cubic rate.
