@@ -90,6 +90,26 @@ def test_the_condition_number_stays_in_its_band(seed, d, kappa, size):
         assert got >= np.exp(-2 * rho) * k**3 / (1 + k**0.5 * np.expm1(rho)) ** 2 * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("rho", [0.2, 0.5, 2.0])
+def test_at_a_fixed_range_of_scores_the_power_falls_to_two(rho):
+    """Four tokens (s1 a, s2 b, s1 s2 c) whose third moment lets a score correlate the first and the last coordinate."""
+
+    def found(kappa):
+        s = torch.tensor([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
+        x = torch.stack([s[:, 0], s[:, 1] * kappa**-0.5, s.prod(1)], 1)
+        a = torch.zeros(3, 3, dtype=torch.float64)
+        a[1, 2] = rho / 2 * kappa**0.5
+        h = Attention.of(x, a)
+        assert float(score_range(h)) == pytest.approx(rho, rel=1e-12)
+        assert float(h.covariance[0, 0, 1].abs()) == pytest.approx(np.tanh(rho / 2) * kappa**-0.5, rel=1e-9)
+        return condition(gauss_newton_spectrum(h))
+
+    powers = [np.log10(found(10 * k) / found(k)) for k in (1e3, 1e5)]
+    assert abs(powers[1] - 2) < abs(powers[0] - 2) + 1e-3 and abs(powers[1] - 2) < 0.02
+    k = 1e6
+    assert np.exp(-2 * rho) * k**3 / (1 + k**0.5 * np.expm1(rho)) ** 2 <= found(k) <= np.exp(4 * rho) * k**3
+
+
 def test_gradient_descent_slows_down_by_the_cube():
     """Along the eigenvector of modes (a, b) the error shrinks by 1 - lr n l_a l_b^2 a step, near A = 0."""
     r = np.random.default_rng(1)
