@@ -121,7 +121,7 @@ class Anchor(NamedTuple):
 def anchor(w: Float[Tensor, "N d"], h: Float[Tensor, "n d"]) -> Anchor:
     """Least squares of log Z(h) on h over n states. With residual 0, z_i = log p_i + constant in the gauge W - 1 v^T.
 
-    Wu, Lee and Ge 2023 assume and find such a vector; a nearly constant Z is the case v = 0.
+    After the anchor vector of Wu, Lee and Ge 2023; a nearly constant Z is the case v = 0.
     """
     log_z, mean = log_partition(w, h), h.mean(0)
     centred = log_z - log_z.mean()
