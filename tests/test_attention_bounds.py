@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from isonum_core.theory.attention import Attention, causal_mask, jacobian
 from isonum_core.theory.attention_bounds import (
-    contraction,
+    collapse_bound,
     diameter,
     jacobian_norm,
     preservation_floor,
@@ -89,6 +91,28 @@ def test_the_quoted_bound_is_the_formula_letter_by_letter():
     assert float(quoted_bound(h)) == pytest.approx(float(total), rel=1e-13)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_true_bounds_are_their_formulas_letter_by_letter(causal):
+    """Eq. (sharp) and the line under it, one token at a time: a constant that moves is seen, not only one too small."""
+    r = np.random.default_rng(1)
+    x, a = r.normal(size=(5, 3)), r.normal(size=(3, 3))
+    s = x @ a @ x.T
+    if causal:
+        s[np.triu_indices(5, 1)] = -np.inf
+    p = np.exp(s) / np.exp(s).sum(1, keepdims=True)
+    norm, sigma = partial(np.linalg.norm, ord=2), []
+    for i in range(5):
+        mu = sum(p[i, j] * x[j] for j in range(5))
+        sigma.append(sum(p[i, j] * np.outer(x[j] - mu, x[j] - mu) for j in range(5)))
+    keys = max(sum(p[i, j] * norm(sigma[i]) * norm(a.T @ x[i]) ** 2 for i in range(5)) for j in range(5))
+    sharp = norm(p) + max(norm(sigma[i] @ a.T) for i in range(5)) + keys**0.5
+    simple = norm(p) + norm(a) * (3 / 2 * max(norm(c) for c in sigma) + 1 / 2 * sum(x[i] @ x[i] for i in range(5)))
+    h = Attention.of(torch.tensor(x), torch.tensor(a), causal_mask(5) if causal else None)
+    assert float(sharp_bound(h)) == pytest.approx(sharp, rel=1e-13)
+    assert float(simple_bound(h)) == pytest.approx(simple, rel=1e-13)
+    assert float(repaired_bound(h) - quoted_bound(h)) == pytest.approx(norm(p), rel=1e-13)
+
+
 @given(st.integers(0, 2**31), st.integers(1, 8))
 @settings(deadline=None, max_examples=100)
 def test_the_lemma_twice_the_variance_plus_the_squared_mean(seed, n):
@@ -122,19 +146,35 @@ def test_slack_of_the_three_bounds_is_as_the_chapter_says():
 
 @given(*shapes)
 @settings(deadline=None, max_examples=100)
-def test_one_pass_contracts_by_dobrushin_and_by_the_score_range(seed, n, d, causal):
-    h = batch(seed, n, d, causal)
-    tau, before, after = contraction(h.p), diameter(h.x), diameter(h.mean)
+def test_one_pass_contracts_by_dobrushin_and_by_the_cube(seed, n, d, causal):
+    """tau(P) = 1/2 max_ik sum_j |P_ij - P_kj| bounds how the diameter shrinks, and tanh(|A| D^2 / 4) bounds tau."""
+    h = batch(seed, n, d, causal, 2 * HEADS)
+    tau, before, after = torch.cdist(h.p, h.p, p=1).amax((-2, -1)) / 2, diameter(h.x), diameter(h.mean)
     rounding = 1e-14 * h.x.abs().amax((-2, -1))
     assert bool((after <= tau * before + n * rounding).all())
+    # with the residual, halved: at best geometric
+    assert bool((diameter((h.x + h.mean) / 2) <= (1 + tau) / 2 * before + n * rounding).all())
     if not causal:
+        size = torch.linalg.matrix_norm(h.a, 2)
+        # The weights carry eps times the size of the scores, which a common offset of the tokens raises.
+        slack = 1e-15 * (1 + (h.pull @ h.x.mT).abs().amax((-2, -1)))
+        assert bool((tau <= (size * before**2 / 4).tanh() + n * slack).all())
+        assert bool((after <= collapse_bound(h) * ROUNDING + n * (rounding + slack * before)).all())
+        # the bound of the first edition, (1 - exp(-rho)) D with rho the range of a row of scores, was never sharper
         scores = h.pull @ h.x.mT
         rho = (scores.amax(-1) - scores.amin(-1)).amax(-1)
-        assert bool((tau <= -torch.expm1(-rho) + 1e-12).all())
-        size = torch.linalg.matrix_norm(h.a, 2) * torch.linalg.vector_norm(h.x, dim=-1).amax(-1)
-        assert bool((after <= size * before**2 * ROUNDING + n * rounding).all())
-        # with the residual, halved: at best geometric
-        assert bool((diameter((h.x + h.mean) / 2) <= (1 + tau) / 2 * before + n * rounding).all())
+        assert bool((tau <= -torch.expm1(-rho) + n * slack).all())
+
+
+def test_the_cube_is_attained_and_its_constant_is_a_quarter():
+    """Two tokens +-D/2 on a line: s = +-a D^2/4, so tau = tanh(a D^2/4) exactly, and the diameter shrinks by it."""
+    for a, size in ((0.3, 1.0), (2.0, 0.1), (5.0, 2.0)):
+        x = torch.tensor([[size / 2], [-size / 2]], dtype=torch.float64)
+        h = Attention.of(x, torch.tensor([[a]], dtype=torch.float64))
+        want = np.tanh(a * size**2 / 4) * size
+        assert float(collapse_bound(h)) == pytest.approx(want, rel=1e-13)
+        assert float(diameter(h.mean)) == pytest.approx(want, rel=1e-12)
+        assert want < a * size**3 / 4
 
 
 @given(st.integers(0, 2**31), st.integers(1, 8))

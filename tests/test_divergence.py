@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal, localcontext
+from functools import partial
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from isonum_core.theory.divergence import (
     forecast_variance,
     kl_band,
     kl_divergence,
+    log_ratio_bound,
     logit_error,
     one_sided_kl_band,
     phi,
@@ -33,8 +36,7 @@ SLACK = 1e-12
 def cases(seed, n_tokens):
     """Random (z, dz): forecasts from flat to almost certain, changes from 1e-4 to 30 nats, on all or on few tokens."""
     g = torch.Generator().manual_seed(seed)
-    rand = lambda *s: torch.rand(*s, generator=g, dtype=torch.float64)  # noqa: E731
-    normal = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
+    rand, normal = (partial(f, generator=g, dtype=torch.float64) for f in (torch.rand, torch.randn))
     z = 10 ** (3.5 * rand(CASES, 1) - 2) * normal(CASES, n_tokens)
     dz = 10 ** (5.5 * rand(CASES, 1) - 4) * normal(CASES, n_tokens)
     sparse = rand(CASES, 1) < 0.3
@@ -127,6 +129,10 @@ def test_no_band_is_ever_left(seed, n_tokens):
     holds("one-sided lower", side.lower, kl)
     holds("one-sided upper", kl, side.upper)
     holds("variance", v, variance_bound(kl, s))
+    u, p = (z + dz).log_softmax(-1) - z.log_softmax(-1), z.softmax(-1)
+    clear = kl > 1e-12  # below, log p'/p as a difference of two logarithms is rounding
+    holds("log ratio", (p * u**2).sum(-1)[clear], variance_bound(kl, -u.amin(-1))[clear])
+    holds("every token", u.abs()[clear], log_ratio_bound(kl[:, None].expand_as(p), p)[clear])
     # Where Hoeffding does not act, the one-sided band is the sharper one above.
     assert (side.upper <= v * phi(s.clamp_max(500)) * (1 + SLACK)).all()
 
@@ -163,6 +169,50 @@ def test_precision(dtype, bound):
     low, high = kl_divergence(z, 1e-3 * dz), kl_divergence(z.double(), (1e-3 * dz).double())
     assert low.dtype == dtype
     assert ((low - high).abs() / high).max() <= bound
+
+
+def test_bounds_are_their_formulas():
+    """Each bound by its value, in the notation of its statement: a constant that moves is seen."""
+    v, wide, below, above = (torch.tensor([x], dtype=torch.float64) for x in (0.3, 2.0, 0.7, 1.1))
+
+    def p(y):
+        return (math.exp(y) - 1 - y) / y**2
+
+    def c(y):
+        return ((y - 1) * math.exp(y) + 1) / y**2
+
+    want = {
+        "forward": (kl_band(v, wide), 0.3 * p(-2), min(0.3 * p(2), 0.5)),
+        "forward, wide": (kl_band(10 * v, wide), 3 * p(-2), 4 / 8),
+        "reverse": (reverse_kl_band(v / 3, wide), 0.1 * c(-2), 0.1 * c(2)),
+        "reverse, wide": (reverse_kl_band(10 * v, wide), 3 * c(-2), 4 / 8),
+        "one-sided": (one_sided_kl_band(v, below, above), math.log1p(0.3 * p(-0.7)), math.log1p(0.3 * p(1.1))),
+    }
+    for name, (band, lower, upper) in want.items():
+        assert float(band.lower) == pytest.approx(lower, rel=1e-13), name
+        assert float(band.upper) == pytest.approx(upper, rel=1e-13), name
+    # beyond the range in which exp is a number only Hoeffding, or nothing, is left
+    far = torch.tensor([499.0, 501.0], dtype=torch.float64)
+    tiny = torch.tensor([1e-300, 1e-300], dtype=torch.float64)
+    assert kl_band(tiny, far).upper[0] < 1e-80 and kl_band(tiny, far).upper[1] == far[1] ** 2 / 8
+    assert reverse_kl_band(tiny, far).upper[0] < 1e-80 and reverse_kl_band(tiny, far).upper[1] == far[1] ** 2 / 8
+    assert one_sided_kl_band(tiny, far, far).upper[0] < 1e-80 and one_sided_kl_band(tiny, far, far).upper[1].isinf()
+    assert float(variance_bound(v, wide)) == pytest.approx(4 * 0.3, rel=1e-14)
+
+
+def test_the_cap_of_a_token_inverts_its_equation_and_is_nearly_attained():
+    """exp(-x) - 1 + x = KL / p over 15 decades; a token of probability 1e-6 whose logit falls by 3 reaches it."""
+    x = torch.logspace(-12, 3, 60, dtype=torch.float64)
+    assert (log_ratio_bound(x**2 * phi(-x), torch.ones_like(x)) / x - 1).abs().max() < 1e-14
+    assert log_ratio_bound(torch.zeros(2).double(), torch.ones(2).double()).equal(torch.zeros(2).double())
+    z = torch.tensor([math.log(1e-6), 0.0, 0.0], dtype=torch.float64)
+    dz = torch.tensor([-3.0, 0, 0], dtype=torch.float64)
+    u = ((z + dz).log_softmax(-1) - z.log_softmax(-1))[0]
+    cap = log_ratio_bound(kl_divergence(z, dz), z.softmax(-1)[0])
+    assert 0.9999 < float(-u / cap) <= 1
+    # the first edition: 2 sqrt(KL/2) / p_min, and only where KL <= p_min^2 / 2: a scale of p_min, not of its square
+    kl, p = torch.tensor(1e-8, dtype=torch.float64), torch.tensor(1e-3, dtype=torch.float64)
+    assert float(log_ratio_bound(kl, p)) < 5e-3 < 2 * float((kl / 2).sqrt() / p)
 
 
 def test_unbounded_change_is_infinite_nowhere_but_in_phi():

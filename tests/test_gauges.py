@@ -9,17 +9,21 @@ from hypothesis import strategies as st
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
+from isonum_core.geometry.scores import iso_score as geometry_iso_score
+from isonum_core.geometry.scores import participation_ratio
 from isonum_core.theory.gauges import (
+    anchor,
     centre_rows,
     fisher_kernel,
     linear_gauge,
     logit_participation_ratio,
     logit_spectrum,
+    mean_invariant,
     row_gauge,
     shift_direction,
     visible_and_hidden,
 )
-from isonum_core.theory.loglinear import fisher_information, logits, probabilities
+from isonum_core.theory.loglinear import fisher_information, log_partition, logits, probabilities
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -143,11 +147,84 @@ def test_kernel_of_fisher_information_does_not_depend_on_the_state(seed, d, shif
         assert (fisher @ hidden).abs().max() < 1e-12 * l[-1] if hidden.numel() else True
 
 
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.integers(2, 7), st.floats(-3, 3))
+def test_the_mean_half_of_states_is_bounded_in_every_gauge(seed, d, size):
+    """M = mu^T Cov^-1 mu stays; the mean share is at most M / (1 + M), and M / (M + d) once round. 24,000 gauges."""
+    h = normal(seed, 60, d) @ normal(seed + 1, d, d) + 10**size * normal(seed + 2, d)
+    m = Moments.of(h)
+    big = float(mean_invariant(m))
+    slow = m.mean @ torch.linalg.solve(m.covariance, m.mean)
+    tol = 1e-12 * float(torch.linalg.cond(m.covariance))
+    assert big == pytest.approx(float(slow), rel=tol)
+    root = torch.linalg.cholesky(m.covariance)
+    white = torch.linalg.solve_triangular(root, m.mean[:, None], upper=False)[:, 0]
+    assert float(white @ white / (white @ white + d)) == pytest.approx(big / (big + d), rel=tol)
+    t = normal(seed + 3, 400, d, d) * torch.logspace(0, -4, d, dtype=torch.float64)
+    mean = torch.linalg.solve(t, white)
+    inverse = torch.linalg.inv(t)
+    shares = (mean**2).sum(-1) / ((mean**2).sum(-1) + (inverse**2).sum((-2, -1)))
+    assert (shares <= big / (1 + big) * (1 + 1e-9)).all()
+    w2, h2 = linear_gauge(normal(seed + 4, 20, d), h, normal(seed + 5, d, d) + 3 * torch.eye(d, dtype=torch.float64))
+    assert float(mean_invariant(Moments.of(h2))) == pytest.approx(big, rel=1e4 * tol)
+
+
+def test_the_cap_of_the_mean_share_is_approached():
+    """Shrink every direction but that of the whitened mean: the share tends to M / (1 + M)."""
+    h = normal(0, 500, 4) + torch.tensor([2.0, 0, 0, 0], dtype=torch.float64)
+    m = Moments.of(h)
+    root = torch.linalg.cholesky(m.covariance)
+    white = torch.linalg.solve_triangular(root, m.mean[:, None], upper=False)[:, 0]
+    basis = torch.linalg.qr(torch.cat([white[:, None], normal(1, 4, 3)], 1)).Q
+    flat = basis @ torch.diag(torch.tensor([1.0, 1e-4, 1e-4, 1e-4], dtype=torch.float64)) @ basis.T
+    moved = Moments.of(h @ torch.linalg.inv(root).T @ flat.T)
+    big, mean = float(mean_invariant(m)), moved.mean
+    assert float(mean @ mean / (mean @ mean + moved.trace)) == pytest.approx(big / (1 + big), rel=1e-7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.integers(1, 6))
+def test_an_anchor_is_the_best_affine_fit_and_a_row_gauge_moves_it(seed, d):
+    w, h, a = normal(seed, 20, d), normal(seed + 1, 50, d), normal(seed + 2, d)
+    found, log_z = anchor(w, h), log_partition(w, h)
+    left = log_z - h @ found.v - found.constant
+    assert float(left.square().mean().sqrt()) == pytest.approx(float(found.residual), rel=1e-9, abs=1e-14)
+    assert abs(left.mean()) < 1e-12 and (left @ h).abs().max() < 1e-10 * 50  # normal equations
+    assert float(found.spread) == pytest.approx(float(log_z.std(correction=0)), rel=1e-12)
+    assert float(found.residual) <= float(found.spread) * (1 + 1e-12)
+    moved = anchor(row_gauge(w, a), h)
+    assert (moved.v - found.v - a).abs().max() < 1e-10 and abs(moved.residual - found.residual) < 1e-12
+    assert abs(anchor(row_gauge(w, -found.v), h).spread - found.residual) < 1e-12  # log Z at its flattest
+
+
+def test_on_states_whose_log_z_is_affine_the_anchored_logits_are_log_probabilities():
+    """The rows +-u in one dimension and states +-c: log Z = log 2 cosh c on both, so v = 0 and z = log p + constant."""
+    w = torch.tensor([[1.0], [-1.0]], dtype=torch.float64) + 5.0
+    h = torch.tensor([[2.0], [-2.0]], dtype=torch.float64)
+    found = anchor(w, h)
+    assert float(found.residual) < 1e-13 and float(found.v) == pytest.approx(5, rel=1e-13)
+    z = logits(row_gauge(w, -found.v), h)
+    assert (z - probabilities(w, h).log() - found.constant).abs().max() < 1e-12
+
+
+def test_the_participation_ratio_under_its_other_names():
+    """PR = d / (1 + U) with John's sphericity statistic U, and IsoScore = 1 - FA^2 with fractional anisotropy FA."""
+    l = torch.linalg.eigvalsh(torch.cov(normal(3, 40, 6).T))
+    d, mean = 6, l.mean()
+    john = ((l / mean - 1) ** 2).mean()
+    anisotropy_sq = d / (d - 1) * ((l - mean) ** 2).sum() / (l**2).sum()
+    m = Moments.of(normal(3, 40, 6))
+    assert float(participation_ratio(m)) == pytest.approx(float(d / (1 + john)), rel=1e-13)
+    assert float(geometry_iso_score(m)) == pytest.approx(float(1 - anisotropy_sq), rel=1e-13)
+
+
 def test_bad_input_says_what_to_do():
     w, h = normal(0, 20, 5), normal(1, 30, 5)
     with pytest.raises(IsonumError, match="invertible T, got a singular one"):
         linear_gauge(w, h, torch.zeros(5, 5, dtype=torch.float64))
     with pytest.raises(IsonumError, match="must share d, got 4 and 5.*feeds the head"):
         logit_spectrum(Moments.of(h[:, :4]), w)
+    with pytest.raises(IsonumError, match="full rank, got n=3, d=5. Take n > d"):
+        mean_invariant(Moments.of(h[:3]))
     with pytest.raises(IsonumError, match="no spectrum"):
         logit_participation_ratio(Moments.of(h), torch.ones(20, 5, dtype=torch.float64))

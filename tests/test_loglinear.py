@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jaxtyping
 import pytest
@@ -54,8 +55,7 @@ def twin(w, h):
         ]
         for a in range(d)
     ]
-    as_tensor = lambda x: torch.tensor(x, dtype=torch.float64)  # noqa: E731
-    return as_tensor(z), as_tensor(math.log(total)), as_tensor(p), as_tensor(mean), as_tensor(fisher)
+    return tuple(torch.tensor(x, dtype=torch.float64) for x in (z, math.log(total), p, mean, fisher))
 
 
 @settings(max_examples=25, deadline=None)
@@ -71,7 +71,7 @@ def test_the_sums_written_out(seed):
 @given(seeds, st.integers(2, 30), st.integers(1, 8))
 def test_gradient_and_hessian_of_log_partition(seed, n_tokens, d):
     w, h = draw(seed, n_tokens, d, batch=())
-    value = lambda x: log_partition(w, x)  # noqa: E731
+    value = partial(log_partition, w)
     close(mean_embedding(w, h), torch.autograd.functional.jacobian(value, h))
     fisher, hessian = fisher_information(w, h), torch.autograd.functional.hessian(value, h)
     # The second difference of autograd cancels terms of size |w|^2, however small F itself is.

@@ -66,6 +66,49 @@ def test_coupled_adam_is_adam_whose_rows_share_one_second_moment():
     assert alone.equal(_direction("adam", gradient, zeros(), 1, shared=True))
 
 
+def test_muon_and_two_sided_shampoo_conserve_the_sum_and_row_normalised_steps_do_not():
+    """1^T L G R = 0 where 1 is a left eigenvector of L: 30 steps of each rule, from gradients of a cross-entropy."""
+    g = torch.Generator().manual_seed(0)
+    h, target = torch.randn(60, 4, generator=g).double() + 1, torch.randint(25, (60,), generator=g)
+    start = torch.randn(25, 4, generator=g).double()
+
+    def drift(rule):
+        w, left, right = start.clone(), 1e-4 * torch.eye(25).double(), 1e-4 * torch.eye(4).double()
+        for _ in range(30):
+            w.requires_grad_()
+            (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(h @ w.T, target), w)
+            left, right = left + gradient @ gradient.T, right + gradient.T @ gradient
+            w = w.detach() - 0.05 * rule(gradient, left, right)
+        assert (w - start).norm() > 0.1
+        return float((w.sum(0) - start.sum(0)).norm())
+
+    def power(m):
+        l, q = torch.linalg.eigh(m)
+        return q @ torch.diag(l**-0.25) @ q.T
+
+    def muon(gradient, left, right):
+        u, _, v = torch.linalg.svd(gradient, full_matrices=False)
+        return u @ v
+
+    assert drift(muon) < 1e-12
+    assert drift(lambda gradient, left, right: power(left) @ gradient @ power(right)) < 1e-11  # left has condition 1e4
+    assert drift(lambda gradient, left, right: torch.nn.functional.normalize(gradient, dim=1)) > 0.1
+
+
+def test_no_gradient_below_an_untied_head_sees_the_row_gauge():
+    """States get W^T q with q summing to zero: the same to rounding, while log Z moves by <a, h>."""
+    g = torch.Generator().manual_seed(1)
+    h, target = torch.randn(50, 4, generator=g).double(), torch.randint(25, (50,), generator=g)
+    w, a = torch.randn(25, 4, generator=g).double(), 7 * torch.randn(4, generator=g).double()
+    found = []
+    for head in (w, w + a):
+        h = h.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(h @ head.T, target), h)
+        found.append((gradient, (h @ head.T).logsumexp(1).detach()))
+    assert (found[0][0] - found[1][0]).abs().max() < 1e-15 * 50
+    assert ((found[1][1] - found[0][1]) - h.detach() @ a).abs().max() < 1e-12
+
+
 def test_any_row_can_be_computed_alone():
     both = [row for row in run(replace(SHORT, arms=("Adam",))) if row["seed"] == 1]
     alone = run(replace(SHORT, arms=("Adam",), seeds=(1,)))

@@ -65,7 +65,7 @@ def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | N
     """IsoScore of the shrunk covariance S = (1 - zeta) C + zeta C0, in [0, 1] for a positive semi-definite C0.
 
     c0=None takes C0 = (tr C / d) I, which is unchanged by scaling; then 1/PR* - 1/d = (1 - zeta)^2 (1/PR - 1/d).
-    c0=c takes c I. With c fixed, shrinking all states raises the score: the published default c = 1 can be gamed.
+    c0=c takes c I. With c fixed, shrinking all states raises the score; c = 1 is the fallback of the authors' code.
     A tensor is C0 itself, such as a pooled covariance; that it is positive semi-definite is not checked. S is never
     formed, and no C is either when n < d.
     Rudman and Eickhoff 2024 (arXiv 2305.19358), I-STAR; zeta = 0 is IsoScore, zeta = 1 the score of C0.
@@ -207,7 +207,7 @@ _unbiased = partial(
     _spectral,
     range=("-inf", "inf"),
     n_less_than_d="made for it; needs n >= 4",
-    source="U-statistics of order 4, derived here",
+    source="U-statistics of order 4; Chun et al. 2026 have the estimator",
 )
 
 SCORES: dict[str, Score] = {
@@ -230,7 +230,7 @@ SCORES: dict[str, Score] = {
         unchanged_by=frozenset({"shift", "rotate", "scale", "duplicate"}),
         n_less_than_d="biased low, lifted by C0",
         source="Rudman and Eickhoff 2024, arXiv 2305.19358",
-        errata="With the published C0 = I it changes with the scale of the states and rises as they shrink.",
+        errata="With C0 = I, the fallback of the authors' code, it rises as the states shrink.",
     ),
     "participation_ratio": _spectral(
         name="participation ratio",

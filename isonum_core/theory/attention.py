@@ -101,7 +101,7 @@ def jacobian(head: Attention, w_v: Float[Tensor, "d v"] | None = None) -> Float[
 
     J_ij = W_V^T ( P_ij (I + (x_j - mu_i)(A^T x_i)^T) + [i = j] S_i A^T ).
 
-    Holds n^2 v d numbers; for their sizes alone take `jacobian_block_norms`.
+    Holds n^2 v d numbers.
     """
     moved = torch.cat([p[..., None] * _values(u, w_v) for p, u in head.rows()], -3)  # P_ij W_V^T (x_j - mu_i)
     out = moved.mT[..., None] * head.pull[..., :, None, None, :]
@@ -112,35 +112,6 @@ def jacobian(head: Attention, w_v: Float[Tensor, "d v"] | None = None) -> Float[
     own = _values((head.covariance @ head.a.mT[..., None, :, :]).mT, w_v).mT
     out.diagonal(dim1=-4, dim2=-2).add_(own.movedim(-3, -1))
     return out
-
-
-def jacobian_block_norms(head: Attention, w_v: Float[Tensor, "d v"] | None = None) -> Float[Tensor, "*b n n"]:
-    """Frobenius norm of every block d f_i / d x_j, with small relative error on tiny blocks too.
-
-    Off the diagonal, with b = A^T x_i and e = b / |b|, an orthogonal split leaves sums of squares only:
-    |J_ij|^2 = P_ij^2 ( |W_V^T (I - e e^T)|^2 + |W_V^T (e + |b| (x_j - mu_i))|^2 ).
-    Expanding |I + u b^T|^2 = d + 2 u.b + |u|^2 |b|^2 instead would cancel where u.b is near -1.
-    Memory n^2 + n d^2 + one chunk of deviations, never n^2 d^2.
-    """
-    eye = torch.eye(head.x.shape[-1], dtype=head.x.dtype, device=head.x.device)
-    length = torch.linalg.vector_norm(head.pull, dim=-1, keepdim=True)
-    # A pull whose square underflows turns nothing: its block is P_ij W_V^T.
-    e = torch.where(length > torch.finfo(length.dtype).tiny ** 0.5, head.pull / length, 0)
-    across = torch.linalg.matrix_norm(_values(eye - e[..., :, None] * e[..., None, :], w_v))
-    out, own, start = [], [], 0
-    for p, u in head.rows():
-        here = slice(start, start + p.shape[-2])
-        along = _values(e[..., here, None, :] + length[..., here, None, :] * u, w_v)
-        out.append(p * torch.linalg.vector_norm(along, dim=-1).hypot(across[..., here, None]))
-        u_own = u[..., here, :].diagonal(dim1=-3, dim2=-2).mT
-        p_own = p[..., here].diagonal(dim1=-2, dim2=-1)[..., None, None]
-        spread = (p[..., None] * u).mT @ u @ head.a.mT[..., None, :, :]
-        block = p_own * (eye + u_own[..., :, None] * head.pull[..., here, None, :]) + spread
-        own.append(torch.linalg.matrix_norm(_values(block.mT, w_v)))
-        start = here.stop
-    norms = torch.cat(out, -2)
-    norms.diagonal(dim1=-2, dim2=-1).copy_(torch.cat(own, -1))
-    return norms
 
 
 def _values(t: Tensor, w_v: Tensor | None) -> Tensor:

@@ -51,12 +51,14 @@ def simple_bound(head: Attention) -> Float[Tensor, "*b"]:
     return _size(head.p) + _size(head.a) * (1.5 * spread + _squares(head.x) / 2)
 
 
-def contraction(p: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b"]:
-    """tau(P) = 1/2 max_ik sum_j |P_ij - P_kj|, in [0, 1]: diameter(P X) <= tau(P) diameter(X).
+def collapse_bound(head: Attention) -> Float[Tensor, "*b"]:
+    """tanh(|A| D^2 / 4) D with D = diameter(x): the most that diameter(P x) can be without a mask. At most |A| D^3/4.
 
-    Dobrushin's coefficient. With score range rho in every row and no mask, tau <= 1 - exp(-rho).
+    Two rows of scores differ by a row of range at most |A| D^2, so their weights by at most tanh(|A| D^2 / 4) in total
+    variation. Dong, Cordonnier and Loukas 2021 have the cubic rate.
     """
-    return torch.cdist(p, p, p=1).amax((-2, -1)) / 2
+    size = diameter(head.x)
+    return (_size(head.a) * size**2 / 4).tanh() * size
 
 
 def diameter(x: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:

@@ -74,19 +74,19 @@ class Band(NamedTuple):
 
 
 def kl_band(variance: Float[Tensor, "*b"], spread: Float[Tensor, "*b"]) -> Band:
-    """Bounds on KL(p || p') from v = Var_p(dz) and S = spread(dz) alone.
+    """Bounds on KL(p || p') from v = Var_p(dz) and Delta = spread(dz) alone.
 
-    v phi(-S) <= KL <= min(v phi(S), S^2 / 8).   Both sides tend to v/2 as S -> 0.
+    v phi(-Delta) <= KL <= min(v phi(Delta), Delta^2 / 8).   Both sides tend to v/2 as Delta -> 0. Bach 2010, Prop. 1.
     """
-    # Where phi overflows its product is infinite (or 0 * inf), and Hoeffding's S^2/8 is the smaller of the two anyway.
+    # Where phi overflows its product is infinite (or 0 * inf), and Hoeffding's bound is the smaller of the two anyway.
     upper = torch.where(spread < 500, variance * phi(spread.clamp_max(500)), torch.inf)
     return Band(variance * phi(-spread), torch.minimum(upper, spread**2 / 8))
 
 
 def reverse_kl_band(variance: Float[Tensor, "*b"], spread: Float[Tensor, "*b"]) -> Band:
-    """Bounds on the reverse divergence KL(p' || p) from the same v = Var_p(dz), under the first forecast p, and S.
+    """Bounds on the reverse divergence KL(p' || p) from the same v = Var_p(dz), under the first forecast p.
 
-    v chi(-S) <= KL(p' || p) <= min(v chi(S), S^2 / 8).
+    v chi(-Delta) <= KL(p' || p) <= min(v chi(Delta), Delta^2 / 8).
     """
     upper = torch.where(spread < 500, variance * chi(spread.clamp_max(500)), torch.inf)
     return Band(variance * chi(-spread), torch.minimum(upper, spread**2 / 8))
@@ -103,8 +103,25 @@ def one_sided_kl_band(variance: Float[Tensor, "*b"], below: Float[Tensor, "*b"],
 
 
 def variance_bound(kl: Float[Tensor, "*b"], spread: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-    """The most that Var_p(dz) can be at a given KL and range of dz: (2 + S) KL. Needs no isotropy of any kind."""
+    """The most that Var_p(dz) can be at a given KL and range of dz: (2 + Delta) KL. Needs no isotropy of any kind.
+
+    The same bound holds for E_p[(log p'/p)^2], with max log p/p' <= Delta for `spread`: Yang and Barron 1998.
+    """
     return (2 + spread) * kl
+
+
+def log_ratio_bound(kl: Float[Tensor, "*b"], p: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """The most that |log p'_i / p_i| can be for a token of probability p_i: g^-1(KL / p_i), g(x) = exp(-x) - 1 + x.
+
+    From KL = sum_j p_j (exp u_j - 1 - u_j), u = log p'/p, whose terms are all non-negative. Near sqrt(2 KL / p_i) while
+    KL is small beside p_i, near 1 + KL / p_i beyond. Attained in the limit of a rare token.
+    """
+    y = kl / p
+    x = (y + (y**2 + 8 * y).sqrt()) / 2  # not below the root, as g(x) >= x^2 / (2 + x); g is convex, so Newton descends
+    for _ in range(6):
+        slope = -(-x).expm1()
+        x = torch.where(y > 0, x - (x**2 * phi(-x) - y) / torch.where(y > 0, slope, 1), 0)
+    return x
 
 
 class LogitError(NamedTuple):

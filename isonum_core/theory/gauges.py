@@ -7,12 +7,15 @@ Linear gauge: (W T, T^-1 h) changes no logit at all. Always there.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
+from isonum_core.theory.loglinear import log_partition
 
 
 def row_gauge(w: Float[Tensor, "N d"], a: Float[Tensor, " d"]) -> Float[Tensor, "N d"]:
@@ -92,6 +95,39 @@ def logit_participation_ratio(m: Moments, w: Float[Tensor, "N d"]) -> Float[Tens
     if not l[0] > 0:
         raise IsonumError("the centred logits do not vary, so they have no spectrum. Expected rows of W that differ.")
     return l.sum() ** 2 / (l**2).sum()
+
+
+def mean_invariant(m: Moments) -> Float[Tensor, ""]:
+    """M = mu^T Cov(h)^-1 mu: how far the mean of the states is from zero, in a unit that no linear gauge changes.
+
+    The mean share |mu|^2 / (|mu|^2 + tr Cov) can be any number below M / (1 + M); it is M / (M + d) in the gauge where
+    the states are round. So states of large M cannot be centred and round at once. Raises where Cov(h) is singular.
+    """
+    factor, info = torch.linalg.cholesky_ex(m.covariance)
+    if info.any():
+        raise IsonumError(f"mean_invariant needs a covariance of full rank, got n={m.n}, d={m.d}. Take n > d states.")
+    return torch.linalg.solve_triangular(factor, m.mean[:, None], upper=False).square().sum()
+
+
+class Anchor(NamedTuple):
+    """The affine function of h nearest to log Z: in the row gauge W - 1 v^T, log Z is constant up to `residual`."""
+
+    v: Tensor  # (d,)
+    constant: Tensor  # nats
+    residual: Tensor  # standard deviation over the states of log Z - <v, h> - constant, nats
+    spread: Tensor  # that of log Z itself
+
+
+def anchor(w: Float[Tensor, "N d"], h: Float[Tensor, "n d"]) -> Anchor:
+    """Least squares of log Z(h) on h over n states. With residual 0, z_i = log p_i + constant in the gauge W - 1 v^T.
+
+    After the anchor vector of Wu, Lee and Ge 2023; a nearly constant Z is the case v = 0.
+    """
+    log_z, mean = log_partition(w, h), h.mean(0)
+    centred = log_z - log_z.mean()
+    v = torch.linalg.lstsq(h - mean, centred[:, None], driver="gelsd").solution[:, 0]
+    residual = (centred - (h - mean) @ v).square().mean().sqrt()
+    return Anchor(v, log_z.mean() - mean @ v, residual, centred.square().mean().sqrt())
 
 
 def _rounding(w: Tensor) -> float:

@@ -1,14 +1,14 @@
 """How much downstream error a given excess KL can hide: the transfer constants, and the guarantee for raw logits.
 
 A read-out g of the hidden state with gradient c errs, to first order, by at most err^2 = 2 KL kappa with
-kappa = c^T F(h)^-1 c, and some change of h attains it. Four kinds of read-out have four kinds of constant:
-raw logits see the mean and the spectrum, hidden read-outs the spectrum, centred logits and forecasts neither.
+kappa = c^T F(h)^-1 c, and some change of h attains it. In the read-out's own unit, its variance over contexts, that is
+2 KL c^T F^-1 c / c^T Cov(h) c: what a change of basis cannot move is the spectrum of F Cov(h).
 """
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
@@ -46,18 +46,11 @@ def transfer_constant(
 def shift_susceptibility(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
     """S(h) = m^T F(h)^-1 m with m = sum_i p_i w_i: how much common logit shift a small KL can hide, in [0, inf].
 
-    Largest (mean logit shift)^2 / (2 KL) over small changes of h. Infinite exactly when `shift_direction` exists.
+    Largest (mean logit shift)^2 / (2 KL) over small changes of h; the largest E_p[dz^2] / (2 KL) is 1 + S, where that
+    of centred logits, Var_p(dz) / (2 KL), is 1. Infinite exactly when `shift_direction` exists.
     1 / (1 + S) is the squared distance, under p, from the constant vector to the column space of W.
     """
     return transfer_constant(w, h, mean_embedding(w, h))
-
-
-def raw_logit_constant(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
-    """Largest E_p[dz^2] / (2 KL) over small changes of h: 1 + S(h), in [1, inf]. Sees the mean and the spectrum.
-
-    For centred logits, Var_p(dz) / (2 KL), the same number is exactly 1 whatever W and h are.
-    """
-    return 1 + shift_susceptibility(w, h)
 
 
 def logit_readout_constant(
@@ -99,20 +92,37 @@ def forecast_constant(
     return transfer_constant(w, h, (p * centred) @ w)
 
 
-def rms_guarantee(
-    kl: Float[Tensor, "*b"], spread: Float[Tensor, "*b"], delta: Float[Tensor, "*#b"]
+def shared_head_guarantee(
+    kl: Float[Tensor, "*b"], spread: Float[Tensor, "*b"], susceptibility: Float[Tensor, "*#b"]
 ) -> Float[Tensor, "*b"]:
-    """Bound on the root mean square of raw logit error under p, in nats: sqrt((2 + S) KL) + KL + delta.
+    """Bound on the root mean square of raw logit error under p when both use one head: sqrt((1 + S) (2 + Delta) KL).
 
-    S is the range of dz and delta a bound on |log Z' - log Z|, for one head and |h| = |h'| = r: delta = -log I(W; r).
-    Centred logits need the first term only, so no isotropy.
+    Delta is the range of dz and S = `shift_susceptibility` at the teacher's state. Vanishes with KL, in nats.
     """
-    return variance_bound(kl, spread).sqrt() + kl + delta
+    return ((1 + susceptibility) * variance_bound(kl, spread)).sqrt()
 
 
-def is_vacuous(bound: Float[Tensor, "*b"], target_sd: Float[Tensor, "*b"]) -> Bool[Tensor, "*b"]:
-    """True where an error bound is no better than a constant guess: bound >= standard deviation of the target.
+def rms_guarantee(
+    kl: Float[Tensor, "*b"], spread: Float[Tensor, "*b"], shift: Float[Tensor, "*#b"]
+) -> Float[Tensor, "*b"]:
+    """Bound on the root mean square of raw logit error under p, whatever the heads: sqrt((2 + Delta) KL) + shift.
 
-    As the guarantee is at least delta, delta >= target_sd makes it vacuous at every KL, zero included.
+    Delta is the range of dz and `shift` a bound on |log Z' - log Z|; log-probabilities need the first term only, and so
+    no isotropy. For one head and |h| = |h'| = r, -log I(W; r) bounds the shift; `shared_head_guarantee` is then better
+    at small KL.
     """
-    return bound >= target_sd
+    return variance_bound(kl, spread).sqrt() + shift
+
+
+def readout_spectrum(
+    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], covariance: Float[Tensor, "d d"]
+) -> Float[Tensor, "*b d"]:
+    """Eigenvalues of F(h) Cov(h), largest first: no gauge changes them, and they decide what a probe can lose at a KL.
+
+    Over probes of unit variance, (error)^2 / (2 KL) is at most 1 / the smallest, and on average (uniform over such
+    functions of the context) the mean of the inverses: least, at a given sum, when all are equal. `covariance` is that
+    of the states over contexts.
+    """
+    # R L with R^T R = F and L L^T = Cov(h) has the singular values whose squares are wanted: half of the digits' loss.
+    root = torch.linalg.cholesky(covariance)
+    return torch.linalg.svdvals(weighted_rows(w, h) @ root)[..., : w.shape[-1]] ** 2

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from isonum_core.geometry.moments import Moments
-from isonum_core.theory.attention import Attention, score_gradient
+from isonum_core.geometry.scores import participation_ratio
+from isonum_core.theory.attention import Attention
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,8 @@ class Config:
 def run(config: Config) -> list[dict]:
     """One row for each seed every `every` steps, with
 
-    excess             cross-entropy above the teacher's own, nats a token
-    pr_embeddings      participation ratio of the embeddings' covariance, in [1, d]
-    pr_score_gradient  that of G^T G for the gradient G which the scores get (or would get, in the control arms)
+    excess         cross-entropy above the teacher's own, nats a token
+    pr_embeddings  participation ratio of the embeddings' covariance, in [1, d]
     """
     c = config
     starts = zip(*(_start(c, seed) for seed in c.seeds), strict=True)
@@ -60,18 +60,13 @@ def run(config: Config) -> list[dict]:
     for step in range(c.steps + 1):
         for p in learned:
             p.requires_grad_()
-        states = _states(_rows(embeddings, tokens), scores, c.arm)
-        loss = _cross_entropy(target, _logits(states, head))
-        *gradients, at_states = torch.autograd.grad(loss.sum(), [*learned, states])
+        loss = _cross_entropy(target, _logits(_states(_rows(embeddings, tokens), scores, c.arm), head))
+        gradients = torch.autograd.grad(loss.sum(), learned)
         with torch.no_grad():
             if step % c.every == 0:
-                score = score_gradient(Attention.of(_rows(embeddings, tokens), scores), at_states).sum(1)
                 for i, seed in enumerate(c.seeds):
-                    measured = dict(
-                        excess=float(loss[i] - entropy[i]),
-                        pr_embeddings=_participation(Moments.of(embeddings[i]).covariance),
-                        pr_score_gradient=_participation(score[i].mT @ score[i]),
-                    )
+                    ratio = float(participation_ratio(Moments.of(embeddings[i])))
+                    measured = dict(excess=float(loss[i] - entropy[i]), pr_embeddings=ratio)
                     kind = dict(seed=seed, arm=c.arm, spike=c.spike, teacher_spike=c.teacher_spike)
                     rows.append(kind | dict(step=step) | measured)
             for p, gradient in zip(learned, gradients, strict=True):
@@ -112,7 +107,3 @@ def _logits(states: Tensor, head: Tensor) -> Tensor:
 
 def _cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
     return -(target * logits.log_softmax(-1)).sum(-1).mean(-1)
-
-
-def _participation(s: Tensor) -> float:
-    return float(s.trace() ** 2 / s.square().sum())
