@@ -120,6 +120,14 @@ def test_words_that_look_like_missing_values_stay_words(path):
     assert set(load(path).frame.label) == {"nan", "NA"}
 
 
+@pytest.mark.parametrize("label", ['say "no"', "two\nlines", "a\r\nb", " spaces ", "001", "1e5", "null", "é, ψ", "#"])
+def test_words_come_back_as_they_went(tmp_path, monkeypatch, label):
+    known = walk.run
+    monkeypatch.setattr(walk, "run", lambda config: [{**row, "label": label} for row in known(config)])
+    path = run_study("toys.walk", "gpu", folder=tmp_path).path
+    assert {row["label"] for rows in read_table(path, find_study("toys.walk"))[1].values() for row in rows} == {label}
+
+
 def test_no_table_says_how_to_make_one(tmp_path):
     with pytest.raises(
         IsonumError, match="for gpu or cpu or quick .* got none. Make it with .* run toys.walk --profile"

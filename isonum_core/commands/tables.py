@@ -94,7 +94,7 @@ def _verify(words: argparse.Namespace) -> str:
     if not checks:
         return f"There are no tables in {words.out}, so there is nothing to verify."
     lines = [f"Recomputed on the CPU, --seed {seed}. Share: largest difference over what is allowed."]
-    lines += [f"{c.table}  {c.values} values  {c.verdict}: {c.said}  {_short(c.config)}" for c in checks]
+    lines += [f"{check}  {_short(check.config)}" for check in checks]
     count = Counter(check.verdict for check in checks)
     absent, excused = count["NOT COMPARED"], count["DIFFERS, provisional"]
     lines.append(f"{count['holds']} of {len(checks)} hold.")

@@ -111,8 +111,8 @@ def _arrivals(module: str, todo: list, device: str, workers: int | None, deadlin
     try:
         yield from pool(delayed(compute)(module, config, device) for config in begun)
     except Exception as error:  # the pool's own trouble, such as a lost worker: `compute` lets none of the study's out
-        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        yield None, IsonumError(f"The workers failed with {said} Run again, with fewer workers if it recurs.")
+        said, how = str(error).partition("\n")[0], "Run again, with fewer workers if it recurs."
+        yield None, IsonumError(f"The workers failed with {type(error).__name__}: {said} {how}")
 
 
 @functools.cache

@@ -13,6 +13,7 @@ Tolerance t allows |a - b| <= t max(1, |a|). Everything that is not a float is c
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -84,10 +85,10 @@ class Study:
     def _repr_markdown_(self) -> str:
         lines = [f"**{self.name}**: {self.title}", "", f"A configuration: {', '.join(self.columns)}.", ""]
         lines += ["| profile | configurations | in the table |", "|---|---|---|"]
-        for profile in PROFILES:
-            done = record(table_path(self.name, profile)).get("configurations", 0)
-            lines.append(f"| {profile} | {len(self.configs(profile))} | {done} |")
-        return "\n".join(lines)
+        done = {profile: record(table_path(self.name, profile)).get("configurations", 0) for profile in PROFILES}
+        return "\n".join(
+            lines + [f"| {profile} | {len(self.configs(profile))} | {done[profile]} |" for profile in done]
+        )
 
 
 def _plain(value: Any) -> Any:
@@ -103,11 +104,9 @@ def cell(name: str, value: Any) -> str:
     value = _plain(value)
     if value is None or (isinstance(value, str) and value):
         return value or ""
-    try:
+    with contextlib.suppress(TypeError, ValueError):
         if not isinstance(value, str):
             return json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        pass
     raise IsonumError(f"{name!r} is {value!r}, expected a finite number, true or false, or words. Write it plainly.")
 
 
@@ -147,4 +146,4 @@ def study_titles() -> dict[str, str]:
     files = sorted((ROOT / HOME.replace(".", "/")).glob("*.py"))
     trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in files}
     makes_table = [name for name, tree in trees.items() if "grid" in (getattr(node, "name", "") for node in tree.body)]
-    return {name: (ast.get_docstring(trees[name]) or "").partition("\n")[0] for name in makes_table}
+    return {name: ast.get_docstring(trees[name]).partition("\n")[0] for name in makes_table}

@@ -29,6 +29,9 @@ class Check(NamedTuple):
     values: int = 0
     share: float = 0.0
 
+    def __str__(self) -> str:
+        return f"{self.table}  {self.values} values  {self.verdict}: {self.said}"
+
 
 def verify_tables(
     sample: int | None,
