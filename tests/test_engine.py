@@ -16,11 +16,10 @@ from joblib.externals.loky import get_reusable_executor
 from toys import walk
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab import journal
+from isonum_core.lab import table
 from isonum_core.lab.engine import compute, run_study
-from isonum_core.lab.journal import Journal
 from isonum_core.lab.study import find_study
-from isonum_core.lab.table import load_table
+from isonum_core.lab.table import Journal, load_table, locked, read_table
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +97,7 @@ def test_a_kill_between_any_two_steps_of_writing_the_table(tmp_path, quiet, monk
     grid = study.configs("quick")
     opened = Journal(path, study)
     for config in [config for key, config in grid.items() if key not in opened.blocks]:
-        computed = compute("toys.walk", config, "cpu")
-        opened.enter(config, computed.columns, computed.rows, {"device": "cpu", "code": "another state of it"})
+        opened.enter(compute("toys.walk", config, "cpu")[1], {"device": "cpu", "code": "another state of it"})
 
     def mortal(step):
         def taken(*words):
@@ -110,9 +108,9 @@ def test_a_kill_between_any_two_steps_of_writing_the_table(tmp_path, quiet, monk
         return taken
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "_write", mortal(journal._write))
-        patch.setattr(journal.os, "replace", mortal(journal.os.replace))
-        patch.setattr(journal.Path, "unlink", mortal(journal.Path.unlink))
+        patch.setattr(table, "_write", mortal(table._write))
+        patch.setattr(table.os, "replace", mortal(table.os.replace))
+        patch.setattr(table.Path, "unlink", mortal(table.Path.unlink))
         with pytest.raises(SystemExit):
             opened.close(grid, {"study": "toys.walk", "profile": "quick", "device": "cpu", "expected": 6})
     assert path.with_suffix(".journal").exists()
@@ -131,8 +129,7 @@ def test_the_order_of_finishing_leaves_no_trace(tmp_path, quiet):
     grid = study.configs("quick")
     opened = Journal(path, study)
     for config in reversed(grid.values()):
-        computed = compute("toys.walk", config, "cpu")
-        opened.enter(config, computed.columns, computed.rows, {"device": "cpu", "code": "another state of it"})
+        opened.enter(compute("toys.walk", config, "cpu")[1], {"device": "cpu", "code": "another state of it"})
     opened.close(grid, {})
     assert path.read_bytes() == quiet["quick"]
 
@@ -243,7 +240,10 @@ def test_a_lost_worker_ends_the_run_with_a_sentence_and_the_next_completes(tmp_p
     monkeypatch.setenv("TOY_TROUBLE", "lost")
     outcome = run_study("toys.walk", "quick", workers=2, folder=tmp_path)
     [(config, sentence)] = outcome.failures
-    assert config is None and sentence.startswith("A worker was lost") and outcome.done < 6
+    assert (
+        config is None and sentence.startswith("The workers failed with TerminatedWorkerError: ") and outcome.done < 6
+    )
+    assert sentence.endswith("Run again, with fewer workers if it recurs.") and "\n" not in sentence
     monkeypatch.delenv("TOY_TROUBLE")
     assert run_study("toys.walk", "quick", folder=tmp_path).path.read_bytes() == quiet["quick"]
 
@@ -255,8 +255,9 @@ def test_minutes_end_a_run_between_two_configurations(tmp_path, quiet, monkeypat
     outcome = run_study("toys.walk", "cpu", folder=tmp_path, minutes=0.3 / 60)
     assert 0 < outcome.done < 40 and not outcome.failures
     assert left(tmp_path) == {"walk.cpu.csv", "walk.cpu.json"}  # nothing in waiting: it can be committed
-    table = load_table("toys.walk", ("cpu",), tmp_path, incomplete=True)
-    assert not table.complete and len(table.frame) == 2 * outcome.done
+    assert len(read_table(outcome.path, find_study("toys.walk"))[1]) == outcome.done
+    with pytest.raises(IsonumError, match=f"complete table .* got {outcome.done} of 40"):
+        load_table("toys.walk", ("cpu",), tmp_path)
     monkeypatch.delenv("TOY_PAUSE")
     outcome = run_study("toys.walk", "cpu", folder=tmp_path, minutes=10.0)
     assert outcome.path.read_bytes() == quiet["cpu"] and whole(outcome.path)
@@ -318,9 +319,9 @@ def test_two_runs_at_once_are_refused_and_a_crash_leaves_no_lock(tmp_path):
     process.kill()
     process.join()
     assert run_study("toys.walk", "quick", folder=tmp_path).done == 6
-    with pytest.raises(KeyError), journal.locked(tmp_path / "walk.quick.csv"):
+    with pytest.raises(KeyError), locked(tmp_path / "walk.quick.csv"):
         raise KeyError
-    with journal.locked(tmp_path / "walk.quick.csv"):
+    with locked(tmp_path / "walk.quick.csv"):
         pass
 
 

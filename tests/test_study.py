@@ -73,9 +73,10 @@ def test_values_that_are_not_plain_are_refused_by_name(value):
 
 
 def test_rows_may_repeat_what_the_configuration_says(study):
-    columns, rows = study.cells(CONFIG, [{"seed": 0, **ROW}, {"seed": 0, **ROW, "skill": math.nan}])
-    assert columns == tuple(ROW)
-    assert rows == [("a", "1.0", "2.0", "true", "")] * 2
+    rows = study.cells(CONFIG, [{"seed": 0, **ROW}, {"seed": 0, **ROW, "skill": math.nan}])
+    own, told = ("0", "0.1", "[300, 40]", "false"), ("a", "1.0", "2.0", "true", "")
+    assert rows == [dict(zip((*study.columns, *ROW), own + told, strict=True))] * 2
+    assert list(rows[0]) == [*study.columns, *ROW]
 
 
 @pytest.mark.parametrize(

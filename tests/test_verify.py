@@ -45,7 +45,7 @@ def change(path, row, column, value):
 
 def test_a_fresh_table_holds_exactly(path):
     checks = verified(path)
-    assert len(checks) == 6 and all(not check.problem and check.share == 0 and check.values == 10 for check in checks)
+    assert len(checks) == 6 and all((check.verdict, check.share, check.values) == ("holds", 0, 10) for check in checks)
     assert {check.config for check in checks} == set(walk.grid("quick"))
 
 
@@ -58,7 +58,7 @@ def test_the_sample_is_drawn_by_its_seed(path):
 def test_a_digit_changed_by_hand_is_red_whatever_the_sample(path):
     change(path, 1, -3, lambda text: text[:-1] + str((int(text[-1]) + 1) % 10))
     [check] = verified(path, sample=0)
-    assert check.fails and "cut short or edited" in check.problem
+    assert check.verdict == "DIFFERS" and "cut short or edited" in check.said
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_a_digit_changed_by_hand_is_red_whatever_the_sample(path):
 def test_a_changed_value_is_red_when_its_configuration_is_drawn(path, row, column, value, words):
     change(path, row, column, value)
     vouch(path)
-    wrong = [check for check in verified(path) if check.fails]
+    wrong = [check for check in verified(path) if check.verdict == "DIFFERS"]
     assert len(wrong) == 1 and wrong[0].share > 1
-    pytest.raises(ValueError, _raise, wrong[0].problem).match(words)
+    pytest.raises(ValueError, _raise, wrong[0].said).match(words)
 
 
 def _raise(sentence):
@@ -91,42 +91,43 @@ def _raise(sentence):
 def test_changes_within_the_tolerance_hold_and_their_share_is_said(path):
     change(path, 1, -3, lambda text: repr(float(text) * (1 + 5e-10)))
     vouch(path)
-    shares = [check.share for check in verified(path)]
+    checks = verified(path)
     # Half of the allowed 1e-9; the change itself is rounded to 2e-16 of the value.
-    assert max(shares) == pytest.approx(0.5, rel=1e-5) and not any(check.fails for check in verified(path))
+    assert max(check.share for check in checks) == pytest.approx(0.5, rel=1e-5)
+    assert {check.verdict for check in checks} == {"holds"} and "share 0.5 (norm)" in {check.said for check in checks}
 
 
 def test_a_table_from_a_gpu_is_held_to_the_tolerance_of_the_gpu(path, monkeypatch):
     monkeypatch.setitem(walk.TOLERANCES, "skill", {"cpu": 1e-9, "cuda": 1e-9})
     change(path, 1, -3, lambda text: repr(float(text) * (1 + 5e-4)))
     vouch(path, device="cuda")
-    assert [check.fails for check in verified(path)] == [False] * 6
+    assert [check.verdict for check in verified(path)] == ["holds"] * 6
     vouch(path, device="cpu")
-    assert sum(check.fails for check in verified(path)) == 1
+    assert [check.verdict for check in verified(path)].count("DIFFERS") == 1
 
 
 def test_a_tolerance_nobody_stated_is_red(path):
     vouch(path, device="cuda")
     [check] = verified(path)
-    assert "no tolerance of 'skill' on {'cuda'}" in check.problem
+    assert "no tolerance of 'skill' on {'cuda'}" in check.said
 
 
 def test_code_that_drifted_is_red(path, monkeypatch):
     known = walk.run
     monkeypatch.setattr(walk, "run", lambda config: known(config)[:1])
-    assert all("committed 2 rows" in check.problem and "recomputed 1 rows" in check.problem for check in verified(path))
+    assert all("committed 2 rows" in check.said and "recomputed 1 rows" in check.said for check in verified(path))
     monkeypatch.setattr(walk, "run", lambda config: 1 / 0)
-    assert all("ZeroDivisionError" in check.problem for check in verified(path))
+    assert all("ZeroDivisionError" in check.said for check in verified(path))
 
 
 def test_stale_configurations_and_lost_studies_are_red(path, monkeypatch):
     monkeypatch.setitem(walk.SIZES, "quick", 2)
     [check] = verified(path, sample=2)
-    assert check.fails and "2 of its configurations are not in the grid" in check.problem
+    assert check.verdict == "DIFFERS" and "2 of its configurations are not in the grid" in check.said
     monkeypatch.setitem(walk.SIZES, "quick", 3)
     vouch(path, study="gone")
     [check] = verified(path)
-    assert "There is no study 'gone'" in check.problem
+    assert "There is no study 'gone'" in check.said
 
 
 def test_profiles_may_be_chosen_and_no_table_is_no_check(path, tmp_path):
@@ -159,6 +160,6 @@ def test_absent_data_is_told_and_is_no_difference(path, monkeypatch, capsys):
 
     monkeypatch.setattr(walk, "run", gone)
     checks = verified(path)
-    assert all(not check.fails and check.absent.startswith("the file was expected") for check in checks)
+    assert all(check.verdict == "NOT COMPARED" and check.said.startswith("the file was") for check in checks)
     text = commands._verify(Namespace(seed=0, sample=2, minutes=None, out=path.parent, profiles=PROFILES))
     assert "NOT COMPARED: the file" in text and "0 of 2 hold. 2 not compared, for want of data." in text

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import itertools
 import math
 import multiprocessing
 import os
-import sys
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from isonum_core.errors import DataAbsent, IsonumError
-from isonum_core.lab.journal import Journal, locked
-from isonum_core.lab.study import RESULTS, Cells, find_study, table_path
+from isonum_core.errors import IsonumError
+from isonum_core.lab.study import RESULTS, Row, find_study, table_path
+from isonum_core.lab.table import Journal, locked
 from isonum_core.origin import code_hash, environment
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a run left behind. `failures`: a configuration (or None) and one sentence each."""
 
     path: Path
@@ -40,33 +36,26 @@ class Outcome:
     failures: tuple[tuple[Any, str], ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Computed:
-    """What comes of a configuration: columns and rows as text, or a sentence that says why there are none."""
-
-    config: Any
-    columns: Cells = ()
-    rows: tuple[Cells, ...] = ()
-    failure: str = ""
-    absent: bool = False  # for want of data that the repository does not ship
+Computed = tuple[Any, list[Row] | IsonumError]  # a configuration with its rows, or with why there are none
 
 
 def compute(module: str, config: Any, device: str) -> Computed:
-    """One configuration, on one thread, in whatever process this is. Exceptions come back as a sentence."""
+    """One configuration, on one thread, in whatever process this is. An exception comes back as one sentence."""
     try:
-        study = find_study(module)
+        if multiprocessing.current_process().name.startswith("Loky"):
+            _end_with(multiprocessing.parent_process().pid)
         one_thread()
+        study = find_study(module)
         rows = study.run(config, device=device) if study.takes_device else study.run(config)
-        columns, cells = study.cells(config, rows)
-        return Computed(config, columns, tuple(cells))
+        return config, study.cells(config, rows)
     except IsonumError as error:
-        return Computed(config, failure=str(error), absent=isinstance(error, DataAbsent))
+        return config, error
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error or 'no message'}"
         starved = isinstance(error, MemoryError | torch.OutOfMemoryError)
         hint = " Use fewer workers or a smaller profile." if starved else ""
-        return Computed(config, failure=f"{' '.join(said.split()).rstrip('.')}.{hint}")
+        return config, IsonumError(f"{' '.join(said.split()).rstrip('.')}.{hint}")
 
 
 def run_study(
@@ -84,14 +73,14 @@ def run_study(
     from there; the completed table has the same bytes however it came about on one machine. IsonumError when what is
     on disk is damaged, does not fit the study, was begun on another kind of device, or is being written by another run.
     """
-    began, chosen, kind, failures = time.monotonic(), find_study(study), device.partition(":")[0], []
+    deadline, chosen, kind, failures = time.monotonic() + 60 * minutes, find_study(study), device.partition(":")[0], []
     if kind != "cpu" and not (kind == "cuda" and chosen.takes_device and torch.cuda.is_available()):
         how = "on cpu, and on cuda where its run takes a device and torch sees one"
         raise IsonumError(f"{study} runs {how}, got {device!r}. Use --device cpu.")
     grid, path = chosen.configs(profile), table_path(chosen.name, profile, folder)
     # The run itself changes the tables, so the package alone is asked whether it differs from its commit.
     run = environment(torch.cuda.get_device_name(device) if kind == "cuda" else kind, within=("isonum_core",))
-    run["code"] = code_hash(sys.modules[chosen.module].__file__)
+    run["code"] = code_hash(chosen.file)
     with locked(path):
         journal = Journal(path, chosen)
         strange = journal.blocks.keys() - grid.keys()
@@ -99,21 +88,18 @@ def run_study(
             how = f"holds {sorted(strange)[0]}, which its grid has not" if strange else f"was not begun on {kind}"
             raise IsonumError(f"{path.name} {how}. Go on as it was begun, or delete {path.stem}.* to compute it anew.")
         todo = [config for key, config in grid.items() if key not in journal.blocks]
-        arrivals = _arrivals(chosen.module, todo, device, workers, began + 60 * minutes)
         try:
+            arrivals = _arrivals(chosen.module, todo, device, workers, deadline)
             with warnings.catch_warnings(), contextlib.closing(arrivals):
-                warnings.filterwarnings(
-                    "ignore", r"\d+ tasks"
-                )  # joblib's advice to whoever stops early: here it is meant
-                # Quiet in a notebook and in a pipe: neither is a terminal.
-                for computed in tqdm(arrivals, chosen.name, len(todo), disable=not sys.stderr.isatty()):
-                    if computed.failure:
-                        failures.append((computed.config, computed.failure))
+                warnings.filterwarnings("ignore", r"\d+ tasks")  # joblib's to whoever stops early: here it is meant
+                for config, found in tqdm(arrivals, chosen.name, len(todo), disable=None):  # None: only on a terminal
+                    if isinstance(found, IsonumError):
+                        failures.append((config, str(found)))
                     else:
-                        journal.enter(computed.config, computed.columns, computed.rows, run)
+                        journal.enter(found, run)
         finally:
             journal.close(grid, {"study": chosen.module, "profile": profile, "device": kind, "expected": len(grid)})
-        return Outcome(path, len(journal.blocks), len(grid), tuple(failures))
+    return Outcome(path, len(journal.blocks), len(grid), tuple(failures))
 
 
 def _arrivals(module: str, todo: list, device: str, workers: int | None, deadline: float) -> Iterator[Computed]:
@@ -123,17 +109,10 @@ def _arrivals(module: str, todo: list, device: str, workers: int | None, deadlin
     count = workers and max(1, min(workers, len(todo)))
     pool = Parallel(count, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
     try:
-        yield from pool(delayed(_worked)(os.getpid(), module, config, device) for config in begun)
-    except BrokenExecutor:
-        yield Computed(None, failure="A worker was lost, often for want of memory. Run again, with fewer if it recurs.")
-    except Exception as error:  # the pool's own trouble: `compute` lets none of the study's out
-        yield Computed(None, failure=f"The workers failed with {type(error).__name__}: {error}. Run again.")
-
-
-def _worked(parent: int, module: str, config: Any, device: str) -> Computed:
-    if multiprocessing.current_process().name.startswith("Loky"):
-        _end_with(parent)
-    return compute(module, config, device)
+        yield from pool(delayed(compute)(module, config, device) for config in begun)
+    except Exception as error:  # the pool's own trouble, such as a lost worker: `compute` lets none of the study's out
+        said, how = str(error).partition("\n")[0], "Run again, with fewer workers if it recurs."
+        yield None, IsonumError(f"The workers failed with {type(error).__name__}: {said} {how}")
 
 
 @functools.cache

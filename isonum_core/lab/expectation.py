@@ -5,34 +5,30 @@ A study lists them, before it runs, as EXPECTED = (Expectation("Drift stays belo
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 WORDS = {True: "as expected", False: "**not as expected**", None: "**not decided**"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`held`: True, False, or None where the numbers allow both. `found`: what came, with its numbers, as text."""
 
     held: bool | np.bool_ | None
     found: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Expectation:
+class Expectation(NamedTuple):
     """What was expected, in a sentence, and who decides: `judge` takes the study's table, or what is made of it."""
 
     sentence: str
     judge: Callable[[Any], Verdict]
 
 
-@dataclasses.dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """Expectations beside their verdicts, in the order given. Shows itself in a notebook as a table."""
 
     expected: tuple[Expectation, ...]
@@ -41,19 +37,17 @@ class Judged:
     @property
     def held(self) -> int:
         """How many came as expected: neither those that did not nor those that are not decided."""
-        return sum(verdict.held is not None and bool(verdict.held) for verdict in self.verdicts)
+        return sum(bool(verdict.held) for verdict in self.verdicts)
 
     def _repr_markdown_(self) -> str:
-        rows = [(e.sentence, v.found, WORDS[v.held]) for e, v in zip(self.expected, self.verdicts, strict=True)]
-        head = [("written down before the run", "what came", "verdict"), ("---",) * 3]
-        return "\n".join(f"| {' | '.join(map(_in_cell, row))} |" for row in [*head, *rows])
+        rows = [("written down before the run", "what came", "verdict"), ("---",) * 3]
+        rows += [(e.sentence, v.found, WORDS[v.held]) for e, v in zip(self.expected, self.verdicts, strict=True)]
+        # A bar that is not escaped yet would end its cell, a line end its row.
+        cells = [[re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split())) for text in row] for row in rows]
+        return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def judged(expected: Iterable[Expectation], table: Any) -> Judged:
     """Every expectation, judged once by the same table: `judged(EXPECTED, found)` as the last line of a cell."""
     expected = tuple(expected)
     return Judged(expected, tuple(expectation.judge(table) for expectation in expected))
-
-
-def _in_cell(text: str) -> str:
-    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))

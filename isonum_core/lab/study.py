@@ -13,13 +13,14 @@ Tolerance t allows |a - b| <= t max(1, |a|). Everything that is not a float is c
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import importlib
 import inspect
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from isonum_core.errors import IsonumError
@@ -30,22 +31,21 @@ HOME = "isonum_core.studies"  # the package whose modules are found by their nam
 RESULTS = ROOT / "book" / "results"
 
 Cells = tuple[str, ...]
+Row = dict[str, str]  # a row of a table: each value as it stands there, by its column
 
 
-@dataclasses.dataclass(frozen=True)
 class Study:
-    """A study module, checked. `name` is the table's name, `columns` are the fields of its configurations."""
+    """A study module, checked: what it defines, the `name` of its tables, the `columns` of its configurations."""
 
-    name: str
-    module: str
-    title: str
-    columns: Cells
-    grid: Callable[[str], list]
-    run: Callable[..., list[dict]]
-    tolerances: dict[str, dict[str, float]]
-    may_be_missing: frozenset[str]
-    takes_device: bool
-    provisional: Callable[[Any], bool]
+    def __init__(self, module: ModuleType):
+        self.module, self.file, self.name = module.__name__, module.__file__, module.__name__.rpartition(".")[2]
+        self.title = (module.__doc__ or "").strip().partition("\n")[0]
+        self.columns: Cells = tuple(field.name for field in dataclasses.fields(module.grid("quick")[0]))
+        self.grid, self.run = module.grid, module.run
+        self.takes_device = "device" in inspect.signature(module.run).parameters
+        self.tolerances: dict[str, dict[str, float]] = getattr(module, "TOLERANCES", {})
+        self.may_be_missing = frozenset(getattr(module, "MAY_BE_MISSING", ()))
+        self.provisional = getattr(module, "provisional", lambda config: False)
 
     def key(self, config: Any) -> Cells:
         """The cells that stand for a configuration in the table."""
@@ -60,8 +60,8 @@ class Study:
             raise IsonumError(f"The {profile} grid of {self.name} holds a configuration twice. List each once.")
         return found
 
-    def cells(self, config: Any, rows: list[dict]) -> tuple[Cells, list[Cells]]:
-        """Value columns and rows as text, or IsonumError: no rows, other columns, an undeclared float, NaN, infinity.
+    def cells(self, config: Any, rows: list[dict]) -> list[Row]:
+        """Rows as text, configuration first; IsonumError: no rows, other columns, an undeclared float, NaN, infinity.
 
         A row may repeat fields of its configuration; they must agree, and stand in the table once.
         """
@@ -71,14 +71,13 @@ class Study:
         for name, value in (pair for row in rows for pair in row.items()):
             if name in own and cell(name, value) != own[name]:
                 raise IsonumError(f"A row says {name}={value!r}, its configuration {own[name]}. Rename the column.")
-        columns = tuple(name for name in rows[0] if name not in own)
-        return columns, [tuple(self._value(name, _plain(row[name])) for name in columns) for row in rows]
+        return [own | {name: self._value(name, _plain(row[name])) for name in row if name not in own} for row in rows]
 
     def _value(self, name: str, value: Any) -> str:
         if value is None or (isinstance(value, float) and math.isnan(value)):
-            if name in self.may_be_missing:
-                return ""
-            raise IsonumError(f"{name!r} is {value} in {self.name}, which does not list it in MAY_BE_MISSING.")
+            if name not in self.may_be_missing:
+                raise IsonumError(f"{name!r} is {value} in {self.name}, which does not list it in MAY_BE_MISSING.")
+            return ""
         if isinstance(value, float) and name not in self.tolerances:
             raise IsonumError(f"{name!r} is a float without a tolerance in {self.name}. Add it to TOLERANCES.")
         return cell(name, value)
@@ -86,10 +85,10 @@ class Study:
     def _repr_markdown_(self) -> str:
         lines = [f"**{self.name}**: {self.title}", "", f"A configuration: {', '.join(self.columns)}.", ""]
         lines += ["| profile | configurations | in the table |", "|---|---|---|"]
-        for profile in PROFILES:
-            done = record(table_path(self.name, profile)).get("configurations", 0)
-            lines.append(f"| {profile} | {len(self.configs(profile))} | {done} |")
-        return "\n".join(lines)
+        done = {profile: record(table_path(self.name, profile)).get("configurations", 0) for profile in PROFILES}
+        return "\n".join(
+            lines + [f"| {profile} | {len(self.configs(profile))} | {done[profile]} |" for profile in done]
+        )
 
 
 def _plain(value: Any) -> Any:
@@ -103,17 +102,12 @@ def cell(name: str, value: Any) -> str:
     IsonumError for NaN, infinities, the empty text (it would read as missing) and anything that is not plain.
     """
     value = _plain(value)
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return repr(value)
-        raise IsonumError(f"{name!r} is {value}, expected a finite number. Training diverged, or 0/0 was taken.")
-    if value is None:
-        return ""
-    if isinstance(value, bool | list | tuple | dict):
-        return json.dumps(value, allow_nan=False)
-    if isinstance(value, int) or (isinstance(value, str) and value):
-        return str(value)
-    raise IsonumError(f"{name!r} is {value!r}, expected a number, true or false, or words. Write it plainly.")
+    if value is None or (isinstance(value, str) and value):
+        return value or ""
+    with contextlib.suppress(TypeError, ValueError):
+        if not isinstance(value, str):
+            return json.dumps(value, allow_nan=False)
+    raise IsonumError(f"{name!r} is {value!r}, expected a finite number, true or false, or words. Write it plainly.")
 
 
 def table_path(name: str, profile: str, folder: Path | str = RESULTS) -> Path:
@@ -141,21 +135,10 @@ def find_study(name: str) -> Study:
         raise IsonumError(f"There is no study {name!r}. Known: {', '.join(study_titles()) or 'none yet'}.") from None
     if not hasattr(module, "grid") or not hasattr(module, "run"):
         raise IsonumError(f"{name} has no grid or no run, so it makes no table. A chapter may run it live.")
-    first = module.grid("quick")[0]
-    if not dataclasses.is_dataclass(first) or not type(first).__dataclass_params__.frozen:
-        raise IsonumError(f"The grid of {name} should hold frozen dataclasses, got {type(first).__name__}.")
-    return Study(
-        name=path.rpartition(".")[2],
-        module=path,
-        title=_title(module.__doc__),
-        columns=tuple(field.name for field in dataclasses.fields(first)),
-        grid=module.grid,
-        run=module.run,
-        tolerances=getattr(module, "TOLERANCES", {}),
-        may_be_missing=frozenset(getattr(module, "MAY_BE_MISSING", ())),
-        takes_device="device" in inspect.signature(module.run).parameters,
-        provisional=getattr(module, "provisional", lambda config: False),
-    )
+    kind = type(module.grid("quick")[0])
+    if not dataclasses.is_dataclass(kind) or not kind.__dataclass_params__.frozen:
+        raise IsonumError(f"The grid of {name} should hold frozen dataclasses, got {kind.__name__}.")
+    return Study(module)
 
 
 def study_titles() -> dict[str, str]:
@@ -163,8 +146,4 @@ def study_titles() -> dict[str, str]:
     files = sorted((ROOT / HOME.replace(".", "/")).glob("*.py"))
     trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in files}
     makes_table = [name for name, tree in trees.items() if "grid" in (getattr(node, "name", "") for node in tree.body)]
-    return {name: _title(ast.get_docstring(trees[name])) for name in makes_table}
-
-
-def _title(docstring: str | None) -> str:
-    return (docstring or "").strip().partition("\n")[0]
+    return {name: ast.get_docstring(trees[name]).partition("\n")[0] for name in makes_table}

@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from isonum_core.errors import IsonumError
+from isonum_core.errors import DataAbsent, IsonumError
 from isonum_core.lab.engine import compute
-from isonum_core.lab.study import PROFILES, RESULTS, Cells, Study, find_study
+from isonum_core.lab.study import PROFILES, RESULTS, Row, Study, find_study
 from isonum_core.lab.table import checked, read_table
 
 
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One recomputed configuration. `share`: its largest difference over what is allowed, in `column`.
+class Check(NamedTuple):
+    """What came of one configuration, recomputed. `share`: its largest difference over what is allowed.
 
-    `problem` says what differs. `absent` says which data was not to be had: then nothing was compared, and nothing
-    fails. A `provisional` configuration is known to differ on another processor: that is told and fails nothing.
+    `verdict` is "holds", "DIFFERS" (the table is red for it), "DIFFERS, provisional" (the row is known to differ on
+    another processor: told, and fails nothing) or "NOT COMPARED" (its data was not to be had). `said` says more.
     """
 
     table: str
     config: Any
+    verdict: str
+    said: str
     values: int = 0
-    column: str = ""
     share: float = 0.0
-    problem: str = ""
-    absent: str = ""
-    provisional: bool = False
-
-    @property
-    def fails(self) -> bool:
-        """Whether the table is red for it."""
-        return bool(self.problem) and not self.provisional
 
     def __str__(self) -> str:
-        if self.absent:
-            return f"NOT COMPARED: {self.absent}"
-        if self.problem:
-            return f"{'DIFFERS, provisional' if self.provisional else 'DIFFERS'}: {self.problem}"
-        return f"holds, share {self.share:.2g} ({self.column})"
+        return f"{self.table}  {self.values} values  {self.verdict}: {self.said}"
 
 
 def verify_tables(
@@ -62,48 +48,48 @@ def verify_tables(
     whatever the sample is.
     """
     checks, candidates, deadline = [], [], time.monotonic() + 60 * minutes
-    for path in sorted(Path(folder).glob("*.csv")):
+    for path in sorted(path for profile in profiles for path in Path(folder).glob(f"*.{profile}.csv")):
         try:
-            candidates += _opened(path, profiles)
+            candidates += _opened(path)
         except IsonumError as error:
-            checks.append(Check(path.name, None, problem=str(error)))
+            checks.append(Check(path.name, None, "DIFFERS", str(error)))
     for i in rng.permutation(len(candidates))[:sample]:
         if time.monotonic() < deadline:
             checks.append(_recomputed(*candidates[i]))
     return checks
 
 
-def _opened(path: Path, profiles: tuple[str, ...]) -> list[tuple]:
-    """Name, study, allowed differences, value columns, configuration and committed rows of all that the table holds."""
+def _opened(path: Path) -> list[tuple]:
+    """Name, study, allowed differences, configuration and committed rows of all that the table holds."""
     provenance = checked(path)[0]
-    if provenance["profile"] not in profiles:
-        return []
     study = find_study(provenance["study"])
-    grid = study.configs(provenance["profile"])
-    _, columns, blocks = read_table(path, study)
+    grid, blocks = study.configs(provenance["profile"]), read_table(path, study)[1]
     if stale := blocks.keys() - grid.keys():
         raise IsonumError(f"{len(stale)} of its configurations are not in the grid. Run the study again.")
-    allowed = {}
+    allowed, devices = {}, {"cpu", provenance["device"]}
     for column, known in study.tolerances.items():
-        if unstated := {"cpu", provenance["device"]} - known.keys():
+        if unstated := devices - known.keys():
             raise IsonumError(f"{study.name} states no tolerance of {column!r} on {unstated}. Add it to TOLERANCES.")
-        allowed[column] = max(known["cpu"], known[provenance["device"]])
-    return [(path.name, study, allowed, columns, grid[key], rows) for key, rows in blocks.items()]
+        allowed[column] = max(known[device] for device in devices)
+    return [(path.name, study, allowed, grid[key], rows) for key, rows in blocks.items()]
 
 
-def _recomputed(name: str, study: Study, allowed: dict, columns: Cells, config: Any, rows: list[Cells]) -> Check:
-    check = Check(name, config, provisional=study.provisional(config))
-    fresh = compute(study.module, config, "cpu")
-    if fresh.failure:
-        return dataclasses.replace(check, **{"absent" if fresh.absent else "problem": fresh.failure})
-    if (fresh.columns, len(fresh.rows)) != (columns, len(rows)):
-        told = f"committed {len(rows)} rows of {[*columns]}, recomputed {len(fresh.rows)} rows of {[*fresh.columns]}"
-        return dataclasses.replace(check, problem=told)
-    cells = list(zip(columns * len(rows), itertools.chain(*rows), itertools.chain(*fresh.rows), strict=True))
+def _recomputed(name: str, study: Study, allowed: dict[str, float], config: Any, rows: list[Row]) -> Check:
+    differs = "DIFFERS, provisional" if study.provisional(config) else "DIFFERS"
+    _, fresh = compute(study.module, config, "cpu")
+    if isinstance(fresh, IsonumError):
+        return Check(name, config, "NOT COMPARED" if isinstance(fresh, DataAbsent) else differs, str(fresh))
+    if [*map(list, fresh)] != [*map(list, rows)]:
+        told = f"committed {len(rows)} rows of {[*rows[0]]}, recomputed {len(fresh)} rows of {[*fresh[0]]}"
+        return Check(name, config, differs, told)
+    pairs, columns = list(zip(rows, fresh, strict=True)), [name for name in rows[0] if name not in study.columns]
+    cells = [(column, old[column], new[column]) for old, new in pairs for column in columns]
     shares = [_share(allowed.get(column), old, new) for column, old, new in cells]
     share, (column, old, new) = max(shares), cells[shares.index(max(shares))]
+    if share <= 1:
+        return Check(name, config, "holds", f"share {share:.2g} ({column})", len(cells), share)
     told = f"{column} is {old or 'missing'} in the table and {new or 'missing'} now, {share:.2g} times what is allowed"
-    return dataclasses.replace(check, values=len(cells), column=column, share=share, problem=told if share > 1 else "")
+    return Check(name, config, differs, told, len(cells), share)
 
 
 def _share(allowed: float | None, old: str, new: str) -> float:
