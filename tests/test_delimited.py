@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isonum_core.commands.columns import Table, from_table
 from isonum_core.commands.delimited import read_text
 from isonum_core.errors import IsonumError
 
@@ -18,7 +19,10 @@ FRAME = pd.DataFrame(X, columns=list("abcd"))
 
 def _read(text, suffix=".csv", columns=None, header="auto"):
     content = text if isinstance(text, bytes) else text.encode()
-    return read_text(content, f"x{suffix}", suffix, columns, header)
+    found, notes = read_text(content, f"x{suffix}", suffix, header)
+    found = found if isinstance(found, Table) else Table(pd.DataFrame(found))
+    values, left = from_table(found, f"x{suffix}", columns)
+    return values, notes + left
 
 
 def _same(text, expected, *options):

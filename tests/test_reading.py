@@ -66,7 +66,7 @@ def test_whole_numbers_of_every_width_are_the_scores_of_the_npy(tmp_path, dtype,
 @pytest.mark.parametrize("x", [2**53 + 1, -(2**53) - 1, np.uint64(2**64 - 1)])
 def test_whole_numbers_beyond_float64_are_refused(tmp_path, x):
     np.save(tmp_path / "x.npy", np.array([[x]]))
-    with pytest.raises(IsonumError, match=r"x.npy were expected within \+-2\^53"):
+    with pytest.raises(IsonumError, match=r"within \+-2\^53 were expected in x.npy"):
         read_numbers(tmp_path / "x.npy")
     save_file({"x": torch.from_numpy(np.array([[x]]))}, tmp_path / "x.safetensors")
     with pytest.raises(IsonumError, match=r"within \+-2\^53"):
@@ -85,18 +85,18 @@ def test_few_digits_are_read_exactly_and_noted(tmp_path, dtype, bits):
 
 def test_a_type_that_no_library_reads_is_named(tmp_path):
     save_file({"x": torch.zeros(2, 2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}, tmp_path / "x.safetensors")
-    with pytest.raises(IsonumError, match="got float4_e2m1fn_x2. Save float32"):
+    with pytest.raises(IsonumError, match="readable as .safetensors, got: .*Float4_e2m1fn_x2"):
         read_numbers(tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize(
     ("x", "kind"),
     [
-        (np.ones((2, 2), dtype=bool), "true and false"),
-        (np.ones((2, 2), dtype=complex), "complex numbers"),
-        (np.array(["2020-01-01"], dtype="M8[D]"), "dates"),
-        (np.array([1], dtype="m8[s]"), "spans of time"),
-        (np.array([["a"]]), "words"),
+        (np.ones((2, 2), dtype=bool), "bool"),
+        (np.ones((2, 2), dtype=complex), "complex128"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), "datetime64"),
+        (np.array([1], dtype="m8[s]"), "timedelta64"),
+        (np.array([["a"]]), "str32"),
     ],
 )
 def test_what_is_not_a_real_number_is_refused(tmp_path, x, kind):
@@ -107,7 +107,7 @@ def test_what_is_not_a_real_number_is_refused(tmp_path, x, kind):
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 def test_objects_are_never_unpickled_nor_is_it_advised(tmp_path, suffix):
     (np.save if suffix == "npy" else np.savez)(tmp_path / f"x.{suffix}", np.array([{}], dtype=object))
-    with pytest.raises(IsonumError, match="got Python objects, which are not unpickled. Save x.astype") as caught:
+    with pytest.raises(IsonumError, match="got: Python objects, which are not loaded, .*Save the numbers") as caught:
         read_numbers(tmp_path / f"x.{suffix}")
     assert "allow_pickle" not in str(caught.value)
 
@@ -118,7 +118,7 @@ class _Mine:
 
 def test_objects_in_a_pt_are_never_loaded_nor_is_it_advised(tmp_path):
     torch.save({"a": _Mine()}, tmp_path / "x.pt")
-    with pytest.raises(IsonumError, match="readable as tensors, got .*other Python objects") as caught:
+    with pytest.raises(IsonumError, match="readable as .pt, got: Python objects, which are not loaded") as caught:
         read_numbers(tmp_path / "x.pt")
     assert "weights_only" not in str(caught.value) and "\n" not in str(caught.value)
 
