@@ -183,7 +183,7 @@ def test_sinks_are_counted_and_both_halves_told_without_them():
     clean = report(x[rest], ["mean_share", "isoscore_unbiased"])
     assert found.sinks == sinks and found.without_sinks == {"n": 297, **clean.values}
     assert _word(found) == ("fine", "off")
-    assert "median: 3, the first at row 5 (from 0). Without, the mean half is as in a centred cloud" in found.verdict[1]
+    assert "median: 3, the first at row 5 (from 0). Without: The mean half is as in a centred cloud" in found.verdict[1]
     assert "the spectral half is as in an even cloud" in found.verdict[1]
     assert found.verdict[1].endswith(CHAPTERS["spectral"])
 

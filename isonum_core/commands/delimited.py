@@ -39,11 +39,11 @@ def read_text(content: bytes, file: str, suffix: str, header: str) -> tuple[Tabl
     if separator == " ":
         lines = [" ".join(line.split()) for line in lines]
     reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True, strict=True)
-    rows, begins = [], [0]  # the fields of every row, none where it is blank; and its place among the lines
+    rows, begins = [], [skipped + 1]  # the fields of every row, none where it is blank; and its line in the file
     try:
         for row in reader:
             rows.append([field.strip() for field in row] if len(row) > 1 or "".join(row).strip() else [])
-            begins.append(reader.line_num)
+            begins.append(skipped + reader.line_num + 1)
     except csv.Error as error:
         got = f"{error} by line {reader.line_num + skipped}"
         raise IsonumError(f"quotes in pairs were expected in {file}, got: {got}.") from None
@@ -54,24 +54,18 @@ def read_text(content: bytes, file: str, suffix: str, header: str) -> tuple[Tabl
     if not rows:
         raise IsonumError(f"rows of numbers were expected in {file}, got a line of names alone.")
     full = next((i for i, row in enumerate(rows) if row), 0)
-    width, begin = len(rows[full]) or 1, lines[begins[full]]
-    if names and len(names) + 1 == width and (separator == " " or begin.startswith('"')):
+    width, quoted = len(rows[full]) or 1, lines[begins[full] - skipped - 1].startswith('"')
+    if names and len(names) + 1 == width and (separator == " " or quoted):
         names = ["", *names]  # R names the columns, and begins every row with its own name
-    if names and len(names) != width:
-        why = "a gap needs its separator" if width < len(names) else "check its separators and quotes"
-        if width > len(names) and all(_is_number(field, separator) for field in rows[full]):
-            why = "a decimal comma? Write decimal points"
+    odd = [(skipped + 1, len(names))] if names and len(names) != width else []
+    odd += [(begin, len(row)) for begin, row in zip(begins, rows, strict=False) if len(row) not in (0, width)]
+    if odd:
         raise IsonumError(
-            f"as many names as fields were expected in {file}, got {len(names)} name{'s' * (len(names) > 1)} but "
-            f"{width} fields in line {begins[full] + skipped + 1}: {why}."
-        )
-    if odd := [i for i, row in enumerate(rows) if len(row) not in (0, width)]:
-        raise IsonumError(
-            f"{width} fields in every line of {file} were expected, got {len(rows[odd[0]])} in line "
-            f"{begins[odd[0]] + skipped + 1}. A gap needs its separator; a comma within a number is none."
+            f"{width} fields in every line of {file} were expected, as in line {begins[full]}, got {odd[0][1]} in line "
+            f"{odd[0][0]}: a decimal comma, a gap without its separator, or a quote?"
         )
     frame = pd.DataFrame([row or [""] * width for row in rows], dtype=object)
-    return Table(frame, names, separator, lambda row: f"line {begins[row - 1] + skipped + 1}"), notes
+    return Table(frame, names, separator, lambda row: f"line {begins[row - 1]}"), notes
 
 
 def _decoded(content: bytes, file: str) -> tuple[str, list[str]]:

@@ -104,13 +104,13 @@ def _stored(path: Path, key: str | None, header: str) -> tuple[np.ndarray | Tabl
     if suffix in TEXT:
         return read_text(path.read_bytes(), path.name, suffix, header)
     if suffix == ".parquet":
-        try:
-            frame = pd.read_parquet(path, engine="pyarrow")
-        except ImportError:
-            raise IsonumError(f"{path.name} needs the package pyarrow: pip install pyarrow, or write a .csv.") from None
+        frame = pd.read_parquet(path, engine="pyarrow")
         return Table(frame, list(map(str, frame.columns))), []
     if suffix in (".npy", ".npz"):
-        found = _numpy(path, key)
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)  # an array of objects would run code when read
+            arrays = {"one without a name": arrays} if isinstance(arrays, np.ndarray) else arrays
+            found = arrays[_choose(path, list(arrays), key)]
         return (Table(pd.DataFrame(found), list(found.dtype.names)) if found.dtype.names else found), []
     if suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
@@ -127,19 +127,9 @@ def _stored(path: Path, key: str | None, header: str) -> tuple[np.ndarray | Tabl
     return x.numpy(), []
 
 
-def _numpy(path: Path, key: str | None) -> np.ndarray:
-    with path.open("rb") as file:
-        found = np.load(file, allow_pickle=False)  # an array of objects would run code when read
-        if not isinstance(found, np.ndarray):
-            return found[_choose(path, found.files, key)]
-    if key is not None:
-        raise IsonumError(f"{path.name} holds one array without a name, got --key {key!r}. Leave --key out.")
-    return found
-
-
 def _tensors(found: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(found, torch.Tensor):
-        yield name.lstrip(".") or "the tensor", found
+        yield name.lstrip(".") or "one without a name", found
     elif isinstance(found, dict | list | tuple):
         for key, part in found.items() if isinstance(found, dict) else enumerate(found):
             yield from _tensors(part, f"{name}.{key}")

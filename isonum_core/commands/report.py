@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import warnings
@@ -20,15 +19,8 @@ from isonum_core.geometry.partition import partition_isotropy
 from isonum_core.geometry.scores import SCORES
 
 # Name in the report -> name in SCORES.
-COVARIANCE = {
-    "isoscore": "iso_score",
-    "isoscore_unbiased": "iso_score_unbiased",
-    "participation_ratio": "participation_ratio",
-    "participation_ratio_unbiased": "participation_ratio_unbiased",
-    "effective_rank": "effective_rank",
-    "mean_cosine": "mean_cosine",
-    "mean_share": "mean_share",
-}
+SPECTRAL = "iso_score iso_score_unbiased participation_ratio participation_ratio_unbiased effective_rank".split()
+COVARIANCE = {name.replace("iso_score", "isoscore"): name for name in (*SPECTRAL, "mean_cosine", "mean_share")}
 # Seconds on one slow core, as measured; above the cap a measure is not begun unless it is asked for by name.
 SECONDS = {"twonn": lambda n, d: n * n * d / 1.5e10, "partition_isotropy": lambda n, d: n * d / 5e5}
 SECONDS["log_partition_isotropy"] = SECONDS["partition_isotropy"]
@@ -47,9 +39,8 @@ class Report:
     """Measures of a cloud of n samples in d dimensions.
 
     `values` and `null` are keyed alike: what was measured, and what an isotropic Gaussian cloud of this n and d gives,
-    where a formula for that exists. `absent` says for every other measure why it has no value. `notes` hold what
-    weakens a value, such as rows without direction. `sinks` are the rows far out, `without_sinks` the two halves
-    without them, `verdict` the two lines for people.
+    where a formula for that exists. `absent` says why another has no value, `notes` what weakens one. `sinks` are the
+    rows far out, `without_sinks` the two halves without them, `verdict` the two lines for people.
     """
 
     n: int
@@ -120,23 +111,18 @@ def _judge(found: Report, x: Tensor, m: Moments) -> None:
     lengths = torch.linalg.vector_norm(x, dim=1)
     far = (lengths > SINK * lengths.median()) & (lengths.median() > 0)
     found.sinks.extend(far.nonzero().flatten().tolist())
-    mean_off, mean = _mean_half(m)
-    spectrum_off, spectrum = _spectral_half(m)
-    sinks = f"No row is longer than {SINK:.0f} times the median"
+    (mean_off, mean), (spectrum_off, spectrum) = _mean_half(m), _spectral_half(m)
+    sinks = f"No row is longer than {SINK:.0f} times the median."
     chapter = "mean" if mean_off and not spectrum_off else "none" if mean_off is spectrum_off is False else "spectral"
     if found.sinks:
-        chapter, rest = "spectral", Moments.of(x, ~far)
-        found.without_sinks["n"] = rest.n
-        for name in ("mean_share", "isoscore_unbiased"):
-            with contextlib.suppress(IsonumError):  # the sentence says that it cannot be told
-                found.without_sinks[name] = float(SCORES[COVARIANCE[name]].function(rest))
+        rest, chapter = report(x[~far], ["mean_share", "isoscore_unbiased"]), "spectral"
+        found.without_sinks.update(n=rest.n, **rest.values)
         sinks = (
             f"Sinks, rows longer than {SINK:.0f} times the median: {len(found.sinks)}, the first at row "
-            f"{found.sinks[0]} (from 0). Without, the mean half {_mean_half(rest)[1]}; the spectral half "
-            f"{_spectral_half(rest)[1]}"
+            f"{found.sinks[0]} (from 0). Without: {rest.verdict[0]}"
         )
     found.verdict.append(f"The mean half {mean}; the spectral half {spectrum}.")
-    found.verdict.append(f"{sinks}. Read next: {CHAPTERS[chapter]}")
+    found.verdict.append(f"{sinks} Read next: {CHAPTERS[chapter]}")
 
 
 def _mean_half(m: Moments) -> tuple[bool | None, str]:
