@@ -68,7 +68,7 @@ def from_table(table: Table, file: str, wanted: list[str] | None = None) -> tupl
             raise IsonumError(f"numbers were expected in {labels[j]} of {file}, got {found}. Choose another --column.")
         if isinstance(found, str):
             left.append(f"{labels[j]} holds {found}: left out")
-        elif j == 0 and k > 1 and not wanted and (how := _row_numbers(found, names, file)):
+        elif j == 0 and k > 1 and not wanted and found.ndim == 1 and (how := _row_numbers(found, names)):
             left.append(f"{labels[0]} {how}: left out (choose it with --column if it is data)")
             if k == 2 and separator == "," and not names and all(map(str.isdecimal, frame[1])):
                 raise IsonumError(
@@ -101,8 +101,7 @@ def exact(whole: np.ndarray | pd.Series, where: str) -> None:
 
 def _find(column: str, names: list[str] | None, k: int, file: str) -> int:
     found = [j for j in range(k) if names and names[j].strip() == column.strip()]
-    if not found and column.isdecimal() and 1 <= int(column) <= k:
-        found = [int(column) - 1]
+    found = found or [j for j in range(k) if column == str(j + 1)]
     if len(found) != 1:
         listed = ", ".join(names[:20]) + ", ..." * (len(names) > 20) if names else "no names"
         raise IsonumError(
@@ -157,16 +156,10 @@ def _numbers(column: pd.Series, where: str, line: Callable[[int], str], comma: b
     raise IsonumError(f"a number was expected in {place}, {where}, got {odd[:40]!r}. {advice}")
 
 
-def _row_numbers(numbers: np.ndarray, names: list[str] | None, file: str) -> str:
+def _row_numbers(numbers: np.ndarray, names: list[str] | None) -> str:
     """Why a first column is no data; nothing where it is."""
-    n = len(numbers)
     if names and not names[0].strip():
-        if numbers.ndim == 1 and len(np.unique(numbers)) == n and (numbers == np.round(numbers)).all():
-            return "has no name, as row names have none"
-        raise IsonumError(
-            f"a name for every column of {file} was expected, got none for the first, and it does not count rows. "
-            "Name it if it is data, or choose columns with --column."
-        )
+        return "has no name, as row names have none"
     # two rows alone count up by chance, so there a name must say that this is a table
-    counts = any(np.array_equal(numbers, np.arange(n) + start) for start in (0, 1))
-    return "counts the rows" if counts and (n > 2 or names) else ""
+    counts = any(np.array_equal(numbers, np.arange(len(numbers)) + start) for start in (0, 1))
+    return "counts the rows" if counts and (len(numbers) > 2 or names) else ""

@@ -33,8 +33,8 @@ def read_text(content: bytes, file: str, suffix: str, header: str) -> tuple[Tabl
     if not lines or not lines[0].strip():
         got = "an empty first line. Write NA if it is a gap, or delete it" if len(lines) > 1 else "an empty file"
         raise IsonumError(f"numbers or names were expected in {file}, got {got}.")
-    if suffix in (".txt", ".vec") and (width := _vector_width(lines)):
-        return _read_vectors(lines, width, file, skipped), notes
+    if suffix in (".txt", ".vec") and (vectors := _vectors(lines, file, skipped)) is not None:
+        return vectors, notes
     separator = hint[1] if hint else _separator(lines, suffix)
     if separator == " ":
         lines = [" ".join(line.split()) for line in lines]
@@ -133,28 +133,26 @@ def _named(rows: list[list[str]], lines: list[str], separator: str, file: str, h
     return False
 
 
-def _vector_width(lines: list[str]) -> int:
-    """d of word vectors: a word and d numbers a line, parted by single spaces, perhaps after a line `N d`; else 0."""
+def _vectors(lines: list[str], file: str, skipped: int) -> np.ndarray | None:
+    """Word vectors (n, d): a word and d numbers a line between single spaces, perhaps after a line `N d`; or None."""
     first = lines[0].rstrip(" ").split(" ")
-    if len(first) == 2 and all(field.isdecimal() for field in first) and len(lines) > 1:
-        return int(first[1]) if 1 < int(first[1]) < len(lines[1].rstrip(" ").split(" ")) else 0
-    word = not _is_number(first[0]) and '"' not in first[0][1:]
-    return len(first) - 1 if len(first) > 2 and word and all(map(_is_number, first[1:])) else 0
-
-
-def _read_vectors(lines: list[str], d: int, file: str, skipped: int) -> np.ndarray:
-    promised = int(lines[0].split()[0]) if len(lines[0].split()) == 2 else None
-    body = lines[promised is not None :]
-    if promised not in (None, len(body)):
+    head = len(first) == 2 and all(map(str.isdecimal, first)) and len(lines) > 1
+    parted = lines[head].rstrip(" ").split(" ")
+    d = int(first[1]) if head else len(parted) - 1
+    words = not _is_number(parted[0]) and '"' not in parted[0][1:] and all(map(_is_number, parted[1:]))
+    if not 1 < d < len(parted) or not (head or words):
+        return None
+    body = lines[head:]
+    if head and int(first[0]) != len(body):
         raise IsonumError(
-            f"{promised} vectors were promised in the first line of {file}, got {len(body)}: cut short? Load it again."
+            f"{first[0]} vectors were promised in the first line of {file}, got {len(body)}: cut short? Load it again."
         )
     found = np.empty((len(body), d))
     for i, line in enumerate(body):
-        word, *numbers = line.rstrip(" ").rsplit(" ", d)  # from the right, as a word may hold spaces
+        numbers = line.rstrip(" ").rsplit(" ", d)[1:]  # from the right, as a word may hold spaces
         try:
             found[i] = numbers if len(numbers) == d and "_" not in "".join(numbers) else "others"
         except ValueError:
-            at = skipped + len(lines) - len(body) + i + 1
+            at = skipped + head + i + 1
             raise IsonumError(f"a word and {d} numbers were expected in line {at} of {file}, got others.") from None
     return found

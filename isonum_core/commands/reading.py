@@ -8,7 +8,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,20 +25,13 @@ FORMATS = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".parquet", *TEXT)
 NETCDF_FILL = 9.969209968386869e36
 
 
-class Numbers(NamedTuple):
-    """The numbers of a file in float64, NaN where it has gaps, and what a reader of them should know."""
-
-    values: np.ndarray
-    notes: list[str]
-
-
 def read_numbers(
     path: str | Path,
     key: str | None = None,
     columns: list[str] | None = None,
     header: Literal["auto", "yes", "no"] = "auto",
-) -> Numbers:
-    """The real numbers of a file, of whatever shape they were stored in. Nothing in a file is ever run.
+) -> tuple[np.ndarray, list[str]]:
+    """The real numbers of a file in float64, NaN at its gaps, of whatever shape; and notes. Nothing in it is ever run.
 
     `key` chooses among the arrays of a container, `columns` (names, or numbers from 1) among columns; for a file that
     has columns and no keys, a key is a column. `header` says whether the first line of a text names them. Whole numbers
@@ -54,10 +47,10 @@ def read_numbers(
         if isinstance(found, np.ndarray):
             found = _real(found, path.name, notes)
             if not columns:
-                return Numbers(found, notes)
+                return found, notes
             found = Table(pd.DataFrame(found))
         values, left = from_table(found, path.name, columns)
-        return Numbers(values, notes + left)
+        return values, notes + left
 
 
 def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
@@ -95,8 +88,6 @@ def _stored(path: Path, key: str | None, header: str) -> tuple[np.ndarray | Tabl
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise IsonumError(f"a file of format {', '.join(FORMATS)} was expected, got {path.name!r}. Save it as .npy.")
-    if not path.is_file():
-        raise IsonumError(f"a file was expected at {str(path)!r}, got {'a folder' if path.is_dir() else 'nothing'}.")
     with path.open("rb") as file:
         begin = file.read(30)
     if begin.startswith(b"version https://git-lfs"):
@@ -136,16 +127,13 @@ def _tensors(found: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _choose(path: Path, keys: list[str], key: str | None) -> str:
-    names = sorted(keys)
+    names = sorted(keys) or ["none"]
     listed = ", ".join(names if len(names) <= 20 else [*names[:10], f"... ({len(names) - 15} more) ...", *names[-5:]])
-    if not keys:
-        raise IsonumError(f"at least one array was expected in {path.name}, got an empty container.")
     if {"indices", "indptr", "data"} <= set(keys):
         raise IsonumError(f"an array was expected in {path.name}, got a sparse matrix of scipy. Save its .toarray().")
-    if key is None and len(keys) > 1:
-        raise IsonumError(f"{path.name} holds {len(keys)} arrays, got no --key. Choose one of: {listed}.")
-    if key is not None and key not in keys:
-        raise IsonumError(f"an array of {path.name} was expected, got --key {key!r}. It holds: {listed}.")
+    if key not in keys and (key is not None or len(keys) != 1):
+        got = "no --key" if key is None else f"--key {key!r}"
+        raise IsonumError(f"one array of {path.name} was expected, got {got}. It holds {len(keys)}: {listed}.")
     return keys[0] if key is None else key
 
 

@@ -26,10 +26,8 @@ SECONDS = {"twonn": lambda n, d: n * n * d / 1.5e10, "partition_isotropy": lambd
 SECONDS["log_partition_isotropy"] = SECONDS["partition_isotropy"]
 MEASURES = (*COVARIANCE, *SECONDS)
 CAP = 120.0
-# A row is a sink where its length exceeds this many times the median length.
-SINK = 10.0
-# A half that differs from its null by less than this share is called slightly off.
-SLIGHT = 0.1
+SINK = 10.0  # times the median length: a row beyond is a sink
+SLIGHT = 0.1  # a half that differs from its null by a smaller share is called slightly off
 # Titles of the chapters that the verdict sends to.
 CHAPTERS = {"spectral": "What is isotropy?", "mean": "Shift-invariance", "none": "The guarantee"}
 
@@ -68,11 +66,11 @@ def report(
     O(n d^2); above `CAP` seconds a measure waits to be named. `begin` hears of each before it starts.
     Raises IsonumError only where nothing can be measured: a wrong shape, no rows, NaN or infinity, an unknown name.
     """
-    if unknown := [name for name in (*measures, *without) if name not in MEASURES]:
-        raise IsonumError(f"a measure was expected, got {unknown[0]!r}. There are: {', '.join(MEASURES)}.")
     chosen = [name for name in MEASURES if (not measures or name in measures) and name not in without]
-    if not chosen:
-        raise IsonumError("at least one measure was expected, got none: all that were named are also left out.")
+    unknown = [repr(name) for name in (*measures, *without) if name not in MEASURES]
+    if unknown or not chosen:
+        got = ", ".join(unknown) or "none that is not left out"
+        raise IsonumError(f"a measure was expected, got {got}. There are: {', '.join(MEASURES)}.")
     if not 0 < radius < math.inf:
         raise IsonumError(f"a radius above 0 was expected, got {radius}. Take the length of the states that read x.")
     m = Moments.of(x)
@@ -107,7 +105,7 @@ def report(
 
 
 def _judge(found: Report, x: Tensor, m: Moments) -> None:
-    """Which half is off, against its null and its sinks, and the chapter to read."""
+    """Which half is off, against its null and its sinks; and the chapter to read."""
     lengths = torch.linalg.vector_norm(x, dim=1)
     far = (lengths > SINK * lengths.median()) & (lengths.median() > 0)
     found.sinks.extend(far.nonzero().flatten().tolist())

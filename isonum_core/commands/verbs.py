@@ -29,7 +29,7 @@ def scores(options: argparse.Namespace) -> str:
     if options.json:
         records = [_record(one) | ({} if layer is None else {"layer": layer}) for layer, one in found.items()]
         return json.dumps(records[0] if None in found else {"layers": records}, allow_nan=False, indent=1)
-    return _layer_table(file, found) if None not in found else _score_table(file, found[None])
+    return _table(file, found)
 
 
 def _show(doing: str) -> None:
@@ -67,32 +67,22 @@ def _record(found: Report) -> dict:
     return {"n": found.n, "d": found.d, **dict.fromkeys(found.absent), **facts.pop("values"), **facts}
 
 
-def _score_table(file: str, found: Report) -> str:
-    lines = [f"{file}: n = {found.n} samples, d = {found.d} dimensions", ""]
-    lines.append(f"{'measure':<30}{'value':>14}{'isotropic cloud':>18}")
-    for name, value in found.values.items():
-        null = f"{found.null[name]:.6g}" if name in found.null else ""
-        lines.append(f"{name:<30}{value:>14.6g}{null:>18}".rstrip())
-    lines += [f"{name:<30}{'-':>14}  {reason}" for name, reason in found.absent.items()]
-    return "\n".join([*lines, "", *(f"note: {note}" for note in found.notes), *found.verdict])
-
-
-def _layer_table(file: str, found: dict[int | None, Report]) -> str:
-    columns = {k: one.values | {"rows": one.n, "sinks": len(one.sinks)} for k, one in found.items()}
-    table = pd.DataFrame(columns).reindex([*MEASURES, "rows", "sinks"]).dropna(how="all").rename_axis(columns="layer")
+def _table(file: str, found: dict[int | None, Report]) -> str:
+    """The report of one cloud beside its null, with the reasons for what is absent; or of all layers side by side."""
+    last = found[max(found, key=lambda layer: layer or 0)]
+    if None in found:
+        title, columns = f"n = {last.n} samples", {"value": last.values, "isotropic cloud": last.null}
+        absent = [f"{name} is absent: {reason}" for name, reason in last.absent.items()]
+    else:
+        title, absent = f"{len(found)} layers (--pool makes one cloud, --json tells all)", []
+        columns = {k: one.values | {"rows": one.n, "sinks": len(one.sinks)} for k, one in found.items()}
+    table = pd.DataFrame(columns).reindex([*MEASURES, "rows", "sinks"]).dropna(how="all")
+    table = table.rename_axis(columns="measure" if None in found else "layer")
+    text = table.to_string(float_format=f"{{:.{6 if None in found else 4}g}}".format, na_rep="") if len(table) else ""
     notes = dict.fromkeys(f"note: {note}" for one in found.values() for note in one.notes)
-    first, second = found[last := max(found)].verdict
-    return "\n".join(
-        [
-            f"{file}: {len(found)} layers, d = {found[0].d} dimensions; --pool makes one cloud, --json tells all",
-            "",
-            table.to_string(float_format="{:.4g}".format, na_rep="-"),
-            "",
-            *notes,
-            f"Layer {last}: {first}",
-            second,
-        ]
-    )
+    of = "" if None in found else f"Layer {max(found)}: "
+    lines = [f"{file}: {title}, d = {last.d} dimensions", "", text, *absent, "", *notes]
+    return "\n".join([*lines, of + last.verdict[0], last.verdict[1]])
 
 
 def tokens(options: argparse.Namespace) -> str:
