@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable
@@ -129,6 +130,11 @@ def _numbers(column: pd.Series, where: str, line: Callable[[int], str], comma: b
             raise IsonumError(
                 f"lists of numbers of one length were expected in {where}, got others. Pad or drop."
             ) from None
+    if not comma:  # the usual column of text, in a tenth of the time
+        with contextlib.suppress(TypeError, ValueError):
+            found = np.array(list(map(float, column)))
+            if (abs(found) <= EXACT).all() and "_" not in "".join(column):
+                return found
     cells = [str(cell).strip() for cell in column.astype(object).where(column.notna(), "")]
     there = [cell for cell in cells if cell not in GAPS]
     if not there:
