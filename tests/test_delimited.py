@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isonum_core.commands.columns import Table, from_table
-from isonum_core.commands.delimited import read_text
+from isonum_core.commands.delimited import read_delimited
 from isonum_core.errors import IsonumError
 
 NAN = np.nan
@@ -19,7 +19,7 @@ FRAME = pd.DataFrame(X, columns=list("abcd"))
 
 def _read(text, suffix=".csv", columns=None, header="auto"):
     content = text if isinstance(text, bytes) else text.encode()
-    found, notes = read_text(content, f"x{suffix}", suffix, header)
+    found, notes = read_delimited(content, f"x{suffix}", suffix, header)
     found = found if isinstance(found, Table) else Table(pd.DataFrame(found))
     values, left = from_table(found, f"x{suffix}", columns)
     return values, notes + left

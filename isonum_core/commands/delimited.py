@@ -17,7 +17,7 @@ YEARS = range(1500, 2201)  # whole numbers that are as likely names as data
 ODD = re.compile(r"[\W_]*\d.*|#[A-Z/0]+[!?]")
 
 
-def read_text(content: bytes, file: str, suffix: str, header: str) -> tuple[Table | np.ndarray, list[str]]:
+def read_delimited(content: bytes, file: str, suffix: str, header: str) -> tuple[Table | np.ndarray, list[str]]:
     """The table of a text, or the array (n, d) of word vectors, and notes.
 
     A blank line within is a row of gaps, at the end it is none. Tabs, semicolons, bars and commas separate, in .txt

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 from isonum_core.commands.columns import Table, exact, from_table
-from isonum_core.commands.delimited import read_text
+from isonum_core.commands.delimited import read_delimited
 from isonum_core.errors import IsonumError
 
 TEXT = (".csv", ".tsv", ".txt", ".vec")
@@ -84,7 +84,7 @@ def _in_one_sentence(path: Path) -> Iterator[None]:
 def _stored(path: Path, key: str | None, header: str) -> tuple[np.ndarray | Table, list[str]]:
     """What a file holds, as it is stored, and the notes of its reader."""
     if str(path) == "-":
-        return read_text(sys.stdin.buffer.read(), "-", ".csv", header)
+        return read_delimited(sys.stdin.buffer.read(), "-", ".csv", header)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise IsonumError(f"a file of format {', '.join(FORMATS)} was expected, got {path.name!r}. Save it as .npy.")
@@ -93,7 +93,7 @@ def _stored(path: Path, key: str | None, header: str) -> tuple[np.ndarray | Tabl
     if begin.startswith(b"version https://git-lfs"):
         raise IsonumError(f"{path.name} is a Git LFS pointer, three lines of text: fetch the file with git lfs pull.")
     if suffix in TEXT:
-        return read_text(path.read_bytes(), path.name, suffix, header)
+        return read_delimited(path.read_bytes(), path.name, suffix, header)
     if suffix == ".parquet":
         frame = pd.read_parquet(path, engine="pyarrow")
         return Table(frame, list(map(str, frame.columns))), []
