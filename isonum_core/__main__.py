@@ -27,15 +27,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("file", metavar="FILE", help=READS)
         command.add_argument("--json", action="store_true", help="for machines; numbers in full precision")
         command.add_argument("--key", help="which array of a file that holds several")
-        command.add_argument(
-            "--column", action="append", metavar="NAME", help="a column by name, or by number from 1; may be repeated"
-        )
-        command.add_argument(
-            "--header",
-            choices=["auto", "yes", "no"],
-            default="auto",
-            help="whether a text starts with column names (default: if a word stands over numbers)",
-        )
+        command.add_argument("--column", action="append", metavar="NAME", help="by name or number from 1; repeatable")
+        header = "whether a text starts with column names (default: if a word stands over numbers)"
+        command.add_argument("--header", choices=["auto", "yes", "no"], default="auto", help=header)
         command.set_defaults(verb=command.prog.split()[-1])
     scores.add_argument("--measures", metavar="A,B", help="these measures alone, whatever they cost")
     scores.add_argument("--without", metavar="A,B", help="all measures but these")

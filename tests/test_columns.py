@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isonum_core.commands.columns import from_frame, nth_column
+from isonum_core.commands.columns import Table, from_table
 from isonum_core.errors import IsonumError
 
 X = np.random.default_rng(0).normal(size=(6, 3))
@@ -15,7 +15,7 @@ FRAME = pd.DataFrame(X, columns=list("abc"))
 
 
 def _from(frame, wanted=None):
-    return from_frame(frame, [str(name) for name in frame.columns], "x.parquet", wanted)
+    return from_table(Table(frame, [str(name) for name in frame.columns]), "x.parquet", wanted)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_one_column_that_counts_is_data():
 
 
 def test_two_rows_without_names_count_up_by_chance():
-    assert from_frame(pd.DataFrame([[0, 5.0], [1, 6.0]]), None, "x.csv", None)[0].shape == (2, 2)
+    assert from_table(Table(pd.DataFrame([[0, 5.0], [1, 6.0]])), "x.csv")[0].shape == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_of_labels_the_one_that_may_be_a_number_is_named():
 
 
 def test_columns_of_an_array_have_numbers_from_one():
-    assert [nth_column("x.npy", (5, 3), str(j)) for j in (1, 3)] == [0, 2]
-    for shape, column in (((5, 3), "0"), ((5, 3), "a"), ((5,), "1")):
-        with pytest.raises(IsonumError, match="columns have no names"):
-            nth_column("x.npy", shape, column)
+    assert np.array_equal(from_table(Table(pd.DataFrame(X)), "x.npy", ["3", "1"])[0], X[:, [2, 0]])
+    for column in ("0", "a", "4"):
+        with pytest.raises(IsonumError, match="It has: no names; or give a number from 1"):
+            from_table(Table(pd.DataFrame(X)), "x.npy", [column])

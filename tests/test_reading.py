@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,7 @@ WHOLE = "whole numbers, converted exactly"
 
 
 def _values(path, *options, **words):
-    return read_numbers(path, *options, **words).values
+    return read_numbers(path, *options, **words)[0]
 
 
 def _write(folder, suffix, x=X):
@@ -48,8 +50,8 @@ def test_every_format_gives_the_same_numbers(tmp_path, suffix):
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", ">f4", "f2", "i1", "u2", ">u2", "u8", "i8", "longdouble"])
 def test_stored_types_are_read_exactly(tmp_path, dtype):
     found = read_numbers(_write(tmp_path, ".npy", np.arange(12).reshape(4, 3).astype(dtype)))
-    assert np.array_equal(found.values, np.arange(12.0).reshape(4, 3)) and found.values.dtype == np.float64
-    assert any(WHOLE in note for note in found.notes) == (np.dtype(dtype).kind in "iu")
+    assert np.array_equal(found[0], np.arange(12.0).reshape(4, 3)) and found[0].dtype == np.float64
+    assert any(WHOLE in note for note in found[1]) == (np.dtype(dtype).kind in "iu")
 
 
 @pytest.mark.parametrize("dtype", "uint8 uint16 uint32 uint64 int8 int16 int32 int64".split())
@@ -60,13 +62,13 @@ def test_whole_numbers_of_every_width_are_the_scores_of_the_npy(tmp_path, dtype,
     torch.save(x, tmp_path / "u.pt")
     save_file({"x": x}, tmp_path / "u.safetensors")
     found = read_numbers(tmp_path / f"u{suffix}")
-    assert np.array_equal(found.values, np.arange(12.0).reshape(4, 3)) and WHOLE in found.notes[0]
+    assert np.array_equal(found[0], np.arange(12.0).reshape(4, 3)) and WHOLE in found[1][0]
 
 
 @pytest.mark.parametrize("x", [2**53 + 1, -(2**53) - 1, np.uint64(2**64 - 1)])
 def test_whole_numbers_beyond_float64_are_refused(tmp_path, x):
     np.save(tmp_path / "x.npy", np.array([[x]]))
-    with pytest.raises(IsonumError, match=r"x.npy were expected within \+-2\^53"):
+    with pytest.raises(IsonumError, match=r"within \+-2\^53 were expected in x.npy"):
         read_numbers(tmp_path / "x.npy")
     save_file({"x": torch.from_numpy(np.array([[x]]))}, tmp_path / "x.safetensors")
     with pytest.raises(IsonumError, match=r"within \+-2\^53"):
@@ -80,23 +82,23 @@ def test_few_digits_are_read_exactly_and_noted(tmp_path, dtype, bits):
     x = torch.tensor([[0.5, 1.0], [1.5, -2.0]])  # values that each of these types has
     save_file({"x": x.to(getattr(torch, dtype))}, tmp_path / "x.safetensors")
     found = read_numbers(tmp_path / "x.safetensors")
-    assert np.array_equal(found.values, x.double().numpy()) and f"{bits} significant bits" in found.notes[0]
+    assert np.array_equal(found[0], x.double().numpy()) and f"{bits} significant bits" in found[1][0]
 
 
 def test_a_type_that_no_library_reads_is_named(tmp_path):
     save_file({"x": torch.zeros(2, 2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}, tmp_path / "x.safetensors")
-    with pytest.raises(IsonumError, match="got float4_e2m1fn_x2. Save float32"):
+    with pytest.raises(IsonumError, match="readable as .safetensors, got: .*Float4_e2m1fn_x2"):
         read_numbers(tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize(
     ("x", "kind"),
     [
-        (np.ones((2, 2), dtype=bool), "true and false"),
-        (np.ones((2, 2), dtype=complex), "complex numbers"),
-        (np.array(["2020-01-01"], dtype="M8[D]"), "dates"),
-        (np.array([1], dtype="m8[s]"), "spans of time"),
-        (np.array([["a"]]), "words"),
+        (np.ones((2, 2), dtype=bool), "bool"),
+        (np.ones((2, 2), dtype=complex), "complex128"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), "datetime64"),
+        (np.array([1], dtype="m8[s]"), "timedelta64"),
+        (np.array([["a"]]), "str32"),
     ],
 )
 def test_what_is_not_a_real_number_is_refused(tmp_path, x, kind):
@@ -107,7 +109,7 @@ def test_what_is_not_a_real_number_is_refused(tmp_path, x, kind):
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 def test_objects_are_never_unpickled_nor_is_it_advised(tmp_path, suffix):
     (np.save if suffix == "npy" else np.savez)(tmp_path / f"x.{suffix}", np.array([{}], dtype=object))
-    with pytest.raises(IsonumError, match="got Python objects, which are not unpickled. Save x.astype") as caught:
+    with pytest.raises(IsonumError, match="got: Python objects, which are not loaded, .*Save the numbers") as caught:
         read_numbers(tmp_path / f"x.{suffix}")
     assert "allow_pickle" not in str(caught.value)
 
@@ -118,7 +120,7 @@ class _Mine:
 
 def test_objects_in_a_pt_are_never_loaded_nor_is_it_advised(tmp_path):
     torch.save({"a": _Mine()}, tmp_path / "x.pt")
-    with pytest.raises(IsonumError, match="readable as tensors, got .*other Python objects") as caught:
+    with pytest.raises(IsonumError, match="readable as .pt, got: Python objects, which are not loaded") as caught:
         read_numbers(tmp_path / "x.pt")
     assert "weights_only" not in str(caught.value) and "\n" not in str(caught.value)
 
@@ -136,14 +138,14 @@ def test_a_damaged_pt_is_not_read_as_other_numbers(tmp_path):
 def test_tensors_within_tensors_have_dotted_names(tmp_path):
     torch.save({"model": {"w": torch.ones(2, 2)}, "steps": [torch.zeros(3), 7]}, tmp_path / "x.pt")
     assert _values(tmp_path / "x.pt", "model.w").shape == (2, 2)
-    with pytest.raises(IsonumError, match="Choose one of: model.w, steps.0"):
+    with pytest.raises(IsonumError, match="It holds 2: model.w, steps.0"):
         read_numbers(tmp_path / "x.pt")
 
 
 def test_what_a_masked_array_leaves_behind_is_noted(tmp_path):
     """numpy saves the data of a masked array without its mask: netCDF's fill values would pass for numbers."""
     np.save(tmp_path / "x.npy", np.array([1.0, 9.969209968386869e36, 3.0], dtype=np.float32))
-    assert "1 values are 9.97e36" in read_numbers(tmp_path / "x.npy").notes[0]
+    assert "1 values are 9.97e36" in read_numbers(tmp_path / "x.npy")[1][0]
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -152,9 +154,9 @@ def test_containers_ask_for_a_key(tmp_path, suffix):
     save_file({"a": torch.from_numpy(X), "b": torch.from_numpy(2 * X)}, tmp_path / "x.safetensors")
     file = tmp_path / f"x{suffix}"
     assert np.array_equal(_values(file, "b"), 2 * X)
-    with pytest.raises(IsonumError, match="holds 2 arrays, got no --key. Choose one of: a, b"):
+    with pytest.raises(IsonumError, match="got no --key. It holds 2: a, b"):
         read_numbers(file)
-    with pytest.raises(IsonumError, match="got --key 'c'. It holds: a, b"):
+    with pytest.raises(IsonumError, match="got --key 'c'. It holds 2: a, b"):
         read_numbers(file, "c")
 
 
@@ -165,7 +167,7 @@ def test_a_long_list_of_keys_ends_with_the_last(tmp_path):
 
 
 def test_a_key_where_there_is_none(tmp_path):
-    with pytest.raises(IsonumError, match="one array without a name, got --key 'a'"):
+    with pytest.raises(IsonumError, match="got --key 'a'. It holds 1: one without a name"):
         read_numbers(_write(tmp_path, ".npy"), "a")
 
 
@@ -183,7 +185,7 @@ def test_empty_containers(tmp_path):
     np.savez(tmp_path / "x.npz")
     torch.save({}, tmp_path / "x.pt")
     for suffix in ("npz", "pt"):
-        with pytest.raises(IsonumError, match="got an empty container"):
+        with pytest.raises(IsonumError, match="It holds 0: none"):
             read_numbers(tmp_path / f"x.{suffix}")
 
 
@@ -198,7 +200,7 @@ def test_a_column_by_number_from_every_format(tmp_path, suffix):
 def test_fields_of_a_structured_array_are_columns(tmp_path):
     x = np.array([(1.0, 5, "a"), (2.5, 6, "b"), (3.0, 9, "c")], dtype=[("u", "f8"), ("v", "i4"), ("w", "U1")])
     found = read_numbers(_write(tmp_path, ".npy", x))
-    assert found.values.tolist() == [[1, 5], [2.5, 6], [3, 9]] and "'w') holds words" in found.notes[0]
+    assert found[0].tolist() == [[1, 5], [2.5, 6], [3, 9]] and "'w') holds words" in found[1][0]
     assert _values(tmp_path / "x.npy", columns=["v"]).tolist() == [[5], [6], [9]]
 
 
@@ -222,8 +224,8 @@ def test_a_pointer_of_git_lfs_is_called_one(tmp_path, suffix):
     ("name", "words"),
     [
         ("x.xlsx", "format .npy, .npz, .safetensors, .pt, .pth, .parquet, .csv, .tsv, .txt, .vec was expected"),
-        ("x.npy", "a file was expected at .*x.npy', got nothing"),
-        ("folder.csv", "got a folder"),
+        ("x.npy", "x.npy was expected to be readable as .npy, got: .*No such file"),
+        ("folder.csv", "got: .*Is a directory"),
     ],
 )
 def test_no_such_file(tmp_path, name, words):
@@ -234,12 +236,8 @@ def test_no_such_file(tmp_path, name, words):
 
 def test_without_pyarrow_a_sentence_names_it(tmp_path, monkeypatch):
     file = _write(tmp_path, ".parquet")
-
-    def absent(*options, **words):
-        raise ImportError("no pyarrow")
-
-    monkeypatch.setattr(pd, "read_parquet", absent)
-    with pytest.raises(IsonumError, match="x.parquet needs the package pyarrow: pip install pyarrow"):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(IsonumError, match="x.parquet was expected .*install the pyarrow package"):
         read_numbers(file)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from isonum_core.commands.report import CAP, CHAPTERS, COVARIANCE, MEASURES, POINTS, SECONDS, report
+from isonum_core.commands.report import CAP, CHAPTERS, COVARIANCE, MEASURES, SECONDS, report
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.clouds import CLOUDS
 from isonum_core.geometry.moments import Moments
@@ -42,7 +42,7 @@ def test_values_are_those_of_the_core():
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_few_samples_give_what_is_defined_and_the_reason_for_the_rest(n):
     found = report(_cloud(n, 6))
-    assert set(found.values) | set(found.absent) == set(COVARIANCE) | set(POINTS)
+    assert set(found.values) | set(found.absent) == set(COVARIANCE) | set(SECONDS)
     assert not set(found.values) & set(found.absent)
     assert ("isoscore" in found.values) == (n >= 2)
     assert ("isoscore_unbiased" in found.values) <= (n >= 4)
@@ -83,11 +83,11 @@ def test_what_cannot_be_measured_at_all():
 def test_measures_are_chosen_or_left_out():
     x = _cloud(60, 8)
     assert list(report(x, ["mean_share", "twonn"]).values) == ["mean_share", "twonn"]
-    assert set(report(x, without=POINTS).values) == set(COVARIANCE)
+    assert set(report(x, without=SECONDS).values) == set(COVARIANCE)
     assert set(report(x, ["mean_share", "twonn"], ["twonn"]).values) == {"mean_share"}
     with pytest.raises(IsonumError, match="a measure was expected, got 'two_nn'. There are: isoscore, .*twonn"):
         report(x, ["two_nn"])
-    with pytest.raises(IsonumError, match="at least one measure was expected, got none"):
+    with pytest.raises(IsonumError, match="a measure was expected, got none that is not left out"):
         report(x, ["twonn"], ["twonn"])
 
 
@@ -117,7 +117,10 @@ def test_partition_isotropy_that_underflows_is_never_zero():
     x = torch.from_numpy(np.c_[r.normal(size=(500, 63)), 3000 + 50 * r.normal(size=500)])
     found = report(x)
     assert found.values["log_partition_isotropy"] == pytest.approx(-5990.119, abs=5e-4)  # as many digits as are given
-    assert "below e^-745" in found.absent["partition_isotropy"] and "partition_isotropy" not in found.values
+    assert (
+        "smaller than any float (e^-745)" in found.absent["partition_isotropy"]
+        and "partition_isotropy" not in found.values
+    )
     assert report(x, radius=1e-3).values["partition_isotropy"] > 0
 
 
@@ -180,7 +183,7 @@ def test_sinks_are_counted_and_both_halves_told_without_them():
     clean = report(x[rest], ["mean_share", "isoscore_unbiased"])
     assert found.sinks == sinks and found.without_sinks == {"n": 297, **clean.values}
     assert _word(found) == ("fine", "off")
-    assert "median: 3, the first at row 5 (from 0). Without, the mean half is as in a centred cloud" in found.verdict[1]
+    assert "median: 3, the first at row 5 (from 0). Without: The mean half is as in a centred cloud" in found.verdict[1]
     assert "the spectral half is as in an even cloud" in found.verdict[1]
     assert found.verdict[1].endswith(CHAPTERS["spectral"])
 

@@ -38,25 +38,26 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _studies(words: argparse.Namespace) -> str:
-    made = {name: {p: record(table_path(name, p, words.out)) for p in PROFILES} for name in study_titles()}
-    if words.json:
-        return json.dumps([_described(name, tables) for name, tables in made.items()], indent=2, ensure_ascii=False)
-    lines = []
+    lines, listed = [], []
     for name, title in study_titles().items():
         lines.append(f"{name}: {title}")
-        for profile, there in made[name].items():
+        made = {profile: record(table_path(name, profile, words.out)) for profile in PROFILES}
+        for profile, there in made.items():
             state = f"{there['configurations']} of {there['expected']} configurations" if there else "no table"
             lines.append(f"  {profile:<5}  {state}")
-    return "\n".join(lines or ["There are no studies yet."])
-
-
-def _described(name: str, tables: dict[str, dict]) -> dict:
-    study, profiles = find_study(name), {}
-    for profile, there in tables.items():
-        facts = {"done": there.get("configurations", 0), "device": there.get("device")}
-        profiles[profile] = {"configurations": len(study.configs(profile)), **facts}
-    facts = {"columns": study.columns, "tolerances": study.tolerances, "profiles": profiles}
-    return {"name": name, "title": study.title, **facts}
+        if words.json:  # whoever reads the list alone need not wait for the studies themselves
+            study = find_study(name)
+            profiles = {
+                p: {
+                    "configurations": len(study.configs(p)),
+                    "done": x.get("configurations", 0),
+                    "device": x.get("device"),
+                }
+                for p, x in made.items()
+            }
+            facts = {"columns": study.columns, "tolerances": study.tolerances, "profiles": profiles}
+            listed.append({"name": name, "title": title, **facts})
+    return json.dumps(listed, indent=2, ensure_ascii=False) if words.json else "\n".join(lines)
 
 
 def _run(words: argparse.Namespace) -> str:
@@ -70,9 +71,7 @@ def _run(words: argparse.Namespace) -> str:
     if outcome.done < outcome.expected and not outcome.failures:
         lines.append("The time is up; the same command goes on from there.")
     if len({run["code"] for run in record(outcome.path).get("runs", [])}) > 1:
-        lines.append(
-            "Its rows were computed by more than one state of the code: `verify` says whether they still hold."
-        )
+        lines.append("Its rows come from more than one state of the code: `verify` says whether they still hold.")
     alike = defaultdict(list)
     for config, sentence in outcome.failures:
         alike[sentence].append(config)
@@ -94,7 +93,9 @@ def _verify(words: argparse.Namespace) -> str:
     if not checks:
         return f"There are no tables in {words.out}, so there is nothing to verify."
     lines = [f"Recomputed on the CPU, --seed {seed}. Share: largest difference over what is allowed."]
-    lines += [f"{check}  {_short(check.config)}" for check in checks]
+    for check in checks:
+        config = " ".join(f"{name}={value}" for name, value in vars(check.config).items()) if check.config else ""
+        lines.append(f"{check}  {config}")
     count = Counter(check.verdict for check in checks)
     absent, excused = count["NOT COMPARED"], count["DIFFERS, provisional"]
     lines.append(f"{count['holds']} of {len(checks)} hold.")
@@ -109,7 +110,3 @@ def _end(lines: list[str], status: int) -> str:
         print(text)
         raise SystemExit(status)
     return text
-
-
-def _short(config: object) -> str:
-    return " ".join(f"{name}={value}" for name, value in vars(config).items()) if config else ""
