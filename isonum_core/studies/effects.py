@@ -114,17 +114,16 @@ def variance_sources(
     wide = means.set_axis([" ".join(names) for names in means], axis=1).reset_index()
     models = list(means[measures[0]])
 
-    def statistics(rows: pd.DataFrame) -> dict[str, float]:
+    def statistics(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
         found = {}
         for measure in measures:
             x = np.full((len(models), rows.family.nunique(), rows.seed.nunique()), np.nan)
             x[:, rows.family, rows.seed] = rows[[f"{measure} {model}" for model in models]].to_numpy().T
-            found |= {f"{measure} {PARTS[part]}": share for part, share in variance_shares(x).items()}
+            found |= {(measure, PARTS[part]): share for part, share in variance_shares(x).items()}
         return found
 
     found = crossed_intervals(wide, statistics, rng, draws=draws)
-    rows = [(*name.split(" "), *interval) for name, interval in found.items()]
-    return pd.DataFrame(rows, columns=["measure", "part", "share", "low", "high"])
+    return found.rename_axis(["measure", "part"]).rename(columns={"value": "share"}).reset_index()
 
 
 def halves(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> pd.DataFrame:
@@ -133,24 +132,21 @@ def halves(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> 
     One row for each model, kind (between families, within) and network: trained, untrained, and their difference on
     the same resamples. All families count: no error is in it.
     """
-    both, found = twinned(table), []
-    names = [*HALVES, *(name + TWIN for name in HALVES)]
+    names, found = [*HALVES, *(name + TWIN for name in HALVES)], {}
 
-    def statistics(rows: pd.DataFrame) -> dict[str, float]:
+    def statistics(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
         values = {}
         for kind, ranks in RANKS.items():
-            r = correlations(ranks(rows, names))
-            numbers = {"trained": r[0, 1], "untrained": r[2, 3], "trained - untrained": r[0, 1] - r[2, 3]}
-            values |= {f"{kind} {name}": value for name, value in numbers.items()}
+            trained, untrained = correlations(ranks(rows, names))[[0, 2], [1, 3]]
+            numbers = {"trained": trained, "untrained": untrained, "trained - untrained": trained - untrained}
+            values |= {(kind, name): value for name, value in numbers.items()}
         return values
 
-    for model, every in both.groupby("model", sort=False):
+    for model, every in twinned(table).groupby("model", sort=False):
         rows = every[["family", "seed", *names]].dropna()
         facts = dict(families=rows.family.nunique(), rows=len(rows), dropped=len(every) - len(rows))
-        for key, i in crossed_intervals(rows, statistics, rng, draws=draws).items():
-            kind, network = key.split(" ", 1)
-            found.append(dict(model=model, kind=kind, network=network, rho=i.value, low=i.low, high=i.high) | facts)
-    return pd.DataFrame(found)
+        found[model] = crossed_intervals(rows, statistics, rng, draws=draws).assign(**facts)
+    return pd.concat(found, names=["model", "kind", "network"]).rename(columns={"value": "rho"}).reset_index()
 
 
 def training_changes(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,9 +19,8 @@ tables, SGD and coupled Adam are compared with untied AdamW within a source (fir
 is exploratory. The targets are two families on which pilots, with other random numbers, reached a skill above 0.8
 within these steps, and whose windows do not repeat.
 
-EXPECTED, each with its judge (`studies.pasts`), was written before the grid was run; single pilot runs of other seeds
-had been seen. Why: the gradients of a softmax's rows sum to zero, which SGD and coupled Adam keep; and the frequencies
-of a language should go into the mean half. The rest was a guess.
+EXPECTED stands in `studies.pasts`. Why: the gradients of a softmax's rows sum to zero, which SGD and coupled Adam keep;
+and the frequencies of a language should go into the mean half. The rest was a guess.
 
 Left out for time: more than two targets and 100 + 100 steps; frozen blocks at other exponents; tying and optimisers on
 the second target; other architectures; larger models and real languages as words.
@@ -212,13 +211,8 @@ def source_ids(config: Pretraining, n: int) -> Int[Tensor, "n T"]:
 
 def free(model: nn.Module, way: str) -> nn.Module:
     """The model in which only what the way adapts is trainable; position embeddings belong to the blocks."""
-    trained = {
-        "full": [model],
-        "frozen": [model.transformer.wte, model.transformer.ln_f, model.lm_head],
-        "head": [model.lm_head],
-    }[way]
-    model.requires_grad_(False)
-    for module in trained:
+    model.requires_grad_(way == "full")
+    for module in [model.lm_head] + (way == "frozen") * [model.transformer.wte, model.transformer.ln_f]:
         module.requires_grad_(True)
     return model
 
