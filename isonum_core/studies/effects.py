@@ -22,12 +22,10 @@ PARTS = {"first": "model", "second": "family", "both": "both", "rest": "rest"}
 def twinned(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.DataFrame:
     """The trained rows, with `measures` of the untrained twin (family, model, size, seed, knob alike) beside them.
 
-    The twin's columns end in "_untrained". IsonumError where a network has no twin or several.
+    The twin's columns end in "_untrained". IsonumError where a network has no twin, pandas' MergeError where several.
     """
     trained, other = table[table.trained], table.loc[~table.trained, [*KEYS, *measures]]
-    if trained.duplicated(KEYS).any() or other.duplicated(KEYS).any():
-        raise IsonumError(f"Several rows agree in {', '.join(KEYS)} and trained, expected one. Take one table.")
-    both = trained.merge(other, on=KEYS, suffixes=("", TWIN))
+    both = trained.merge(other, on=KEYS, suffixes=("", TWIN), validate="one_to_one")
     if not len(both) == len(trained) == len(other):
         raise IsonumError(
             f"{len(trained)} trained and {len(other)} untrained rows make {len(both)} pairs, expected as many. "
@@ -55,8 +53,7 @@ def knob_effects(table: pd.DataFrame) -> pd.DataFrame:
     curve.
     """
     found = []
-    groups = _long(table).groupby(["model", "family", "trained", "half"], sort=False)
-    for key, every in groups:
+    for key, every in _long(table).groupby(["model", "family", "trained", "half"], sort=False):
         rows = every.dropna(subset="value")
         medians = rows.groupby("knob").value.median()
         if len(medians) < 3:
@@ -82,17 +79,12 @@ def compared(effects: pd.DataFrame) -> dict[str, int | float]:
     """
     wide = effects.pivot(index="family", columns=["trained", "half"], values=["rho", "span"])
     rho, span = wide["rho"], wide["span"]
-    clear = _directed(rho[True])
-    larger = {half: span[True, half] > span[False, half] for half in HALVES}
-    shrunk = rho.xs("iso_score", axis=1, level="half")[~larger["iso_score"]]
-    twice = _directed(shrunk)
-    return dict(
-        clear=len(clear),
-        opposite=_opposed(clear),
-        together=float(span[True]["mean_cosine"].corr(span[True]["iso_score"], method="spearman")),
-        **{f"larger_{half}": int(is_larger.sum()) for half, is_larger in larger.items()},
-        **dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice)),
-    )
+    larger = span[True] > span[False]
+    clear, shrunk = _directed(rho[True]), rho.xs("iso_score", axis=1, level="half")[~larger.iso_score]
+    twice, together = _directed(shrunk), span[True].mean_cosine.corr(span[True].iso_score, method="spearman")
+    found = dict(clear=len(clear), opposite=_opposed(clear), together=float(together))
+    found |= larger.sum().add_prefix("larger_").to_dict()
+    return found | dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice))
 
 
 def steady(effects: pd.DataFrame, half: str, sign: int) -> list[str]:
@@ -152,17 +144,15 @@ def halves(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> 
 def training_changes(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each model, family and half: trained minus untrained, mean over knobs, and its t interval over seeds.
 
-    `untrained` is where it started. `dropped` counts the pairs without a value on one side. IsonumError with one seed.
+    The columns are `contrasts.Contrast`'s, n counting seeds, and `dropped`, the pairs without a value on one side.
+    IsonumError with one seed.
     """
-    both, found = twinned(table), []
-    for (model, family), rows in both.groupby(["model", "family"], sort=False):
+    found = []
+    for (model, family), rows in twinned(table).groupby(["model", "family"], sort=False):
         for half in HALVES:
-            kept = rows.dropna(subset=[half, half + TWIN])
-            means = kept.groupby("seed")[[half, half + TWIN]].mean()
-            change = paired_t(means[half] - means[half + TWIN])
-            facts = dict(model=model, family=family, half=half, untrained=means[half + TWIN].mean())
-            numbers = dict(change=change.mean, low=change.low, high=change.high, seeds=change.n)
-            found.append(facts | numbers | dict(dropped=len(rows) - len(kept)))
+            change = (rows[half] - rows[half + TWIN]).dropna()
+            facts = dict(model=model, family=family, half=half, dropped=len(rows) - len(change))
+            found.append(facts | paired_t(change.groupby(rows.seed).mean())._asdict())
     return pd.DataFrame(found)
 
 

@@ -95,8 +95,7 @@ def with_skill(last: pd.DataFrame) -> pd.DataFrame:
     Without skill a half is not set beside the error.
     """
     rows = last[last.arm.isin(PASTS)].assign(pair=lambda t: t.target + t.seed.astype(str))
-    worst = skill_at_the_end(rows).groupby(level=["adaptation", "target"]).min()
-    return rows[[worst[key] > 0 for key in zip(rows.adaptation, rows.target, strict=True)]]
+    return rows.groupby(["adaptation", "target"]).filter(lambda part: (skill_at_the_end(part) > 0).all())
 
 
 def ranks_across_pasts(rows: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> pd.DataFrame:

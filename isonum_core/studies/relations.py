@@ -91,9 +91,10 @@ def beside_twins(
         intervals = crossed_intervals(rows, lambda t: _numbers(t, names, measures), rng, draws=draws)
         p = pd.Series(_p_values(rows, names, measures, rng.spawn(1)[0]))  # no interval hangs on how p is computed
         facts = dict(families=families, rows=len(rows), dropped=len(own) - len(rows))
-        found[model, error] = intervals.assign(p=p, **facts)
-    every = pd.concat(found, names=["model", "error", "measure", "kind", "predictor"])
-    return every.rename(columns={"value": "rho"}).reset_index()
+        found[model] = intervals.assign(p=p, **facts)
+    every = pd.concat(found, names=["model", "measure", "kind", "predictor"]).reset_index()
+    every.insert(2, "error", error)
+    return every.rename(columns={"value": "rho"})
 
 
 def relations(
@@ -116,20 +117,16 @@ def relations(
     return every
 
 
-def closer_than_twin(found: pd.DataFrame, error: Error) -> list[str]:
-    """The measures of one model's `relations` that go with the error more closely than their twins', between families.
+def beyond_twin(found: pd.DataFrame, error: Error) -> pd.DataFrame:
+    """What each measure of one model's `relations` says of the error between families that its twin's does not.
 
-    Two conditions: the difference of sizes lies above zero with its interval, and the signed difference is below .05
-    after Holm. Where the two signs agree both ask one thing; where they do not the first alone speaks of size.
+    `closer`: it goes with the error more closely. The difference of sizes lies above zero with its interval, and the
+    signed difference is below .05 after Holm; where the two signs differ the first alone speaks of size. `told`: what
+    is left when the twin's is held fixed is below .05 after Holm.
     """
-    size, signed = (_between(found, error, name) for name in ("|trained| - |untrained|", "trained - untrained"))
-    return list(size.index[(size.low > 0) & (signed.p_holm < 0.05)])
-
-
-def told_beyond_twin(found: pd.DataFrame, error: Error) -> list[str]:
-    """The measures of one model's `relations` that go with the error, .05 after Holm, when the twin's is held fixed."""
-    given = _between(found, error, "trained given untrained")
-    return list(given.index[given.p_holm < 0.05])
+    of = dict(list(found[(found.kind == "between") & (found.error == error)].set_index("measure").groupby("predictor")))
+    size, signed, given = of["|trained| - |untrained|"], of["trained - untrained"], of["trained given untrained"]
+    return pd.DataFrame(dict(closer=(size.low > 0) & (signed.p_holm < 0.05), told=given.p_holm < 0.05))
 
 
 def by_model(found: pd.DataFrame) -> pd.DataFrame:
@@ -139,8 +136,7 @@ def by_model(found: pd.DataFrame) -> pd.DataFrame:
     zero; closer: whether it is larger in size than the twin's, interval and all; p_holm: of the trained correlation
     between families, over the models.
     """
-    rows = found.set_index(["kind", "model"])
-    of = {name: part for name, part in rows.groupby("predictor")}
+    of = dict(list(found.set_index(["kind", "model"]).groupby("predictor")))
     own, size = of["trained"], of["|trained| - |untrained|"]
     signs = {name: of[name].rho > 0 for name in PREDICTORS}
     told = pd.DataFrame(signs | dict(sure=(own.low > 0) | (own.high < 0), closer=size.low > 0))
@@ -204,8 +200,3 @@ def _p_values(
             found[*key, f"trained - {name}"] = exchange_p(trained, other, error, rng)
             found[*key, f"trained given {name}"] = permutation_p(trained, error, rng, given=other)
     return found
-
-
-def _between(found: pd.DataFrame, error: Error, predictor: str) -> pd.DataFrame:
-    rows = found[(found.kind == "between") & (found.error == error) & (found.predictor == predictor)]
-    return rows.set_index("measure")
