@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isonum_core.errors import IsonumError
 from isonum_core.studies.gate import both_skills, by_family, possible_families, skilled_families, sorted_out
 from isonum_core.worlds.families import FAMILIES
 
@@ -71,11 +70,6 @@ def test_a_set_that_is_no_family_counts_all_its_rows():
     assert skilled_families(rows) == {"patchtst": ["fbm"]}
     assert skilled_families(rows.assign(family="hospital")) == {"patchtst": []}
     assert list(by_family(rows.assign(family="hospital")).kind) == ["not told"]
-
-
-def test_a_table_that_does_not_say_whose_skill_it_is_is_refused():
-    with pytest.raises(IsonumError, match="no column 'model' or 'architecture'"):
-        by_family(table("network", fbm=BETTER))
 
 
 def test_families_are_sorted_out_by_both_skills():

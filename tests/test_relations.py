@@ -12,12 +12,11 @@ from isonum_core.studies.anatomy import MEASURES
 from isonum_core.studies.gate import possible_families
 from isonum_core.studies.relations import (
     beside_twins,
+    beyond_twin,
     by_model,
-    closer_than_twin,
     relations,
     sign_by_family,
     skilled_rows,
-    told_beyond_twin,
 )
 from isonum_core.worlds.families import FAMILIES
 
@@ -200,16 +199,17 @@ def found_rows(**measures):
 
 def test_closer_asks_for_the_size_and_for_the_difference():
     rows = found_rows(yes=(0.1, 0.01, 0.2), size=(0.1, 0.06, 0.01), signed=(-0.1, 0.01, 0.04), no=(-0.1, 0.06, 0.06))
-    assert closer_than_twin(rows, "ratio") == ["yes"] and closer_than_twin(rows, "nll") == []
-    assert told_beyond_twin(rows, "ratio") == ["size", "signed"] and told_beyond_twin(rows, "nll") == []
+    found = beyond_twin(rows, "ratio")
+    assert list(found.index[found.closer]) == ["yes"] and list(found.index[found.told]) == ["size", "signed"]
+    assert list(found.index) == ["yes", "size", "signed", "no"] and not beyond_twin(rows, "nll").any(axis=None)
 
 
 def test_opposite_signs_of_one_size_are_not_closer(rng):
     table = made(rng, lambda u, v, e: (u + e[0], -u + e[1], u + 0.1 * e[2]))
     found = relations(table, rng, 40, ["iso_score"])
     signed = found[(found.kind == "between") & (found.predictor == "trained - untrained")]
-    assert signed.p_holm.max() < 0.01 and not closer_than_twin(found, "ratio")
-    assert closer_than_twin(relations(made(rng, knowing), rng, 40, ["iso_score"]), "ratio") == ["iso_score"]
+    assert signed.p_holm.max() < 0.01 and not beyond_twin(found, "ratio").closer.any()
+    assert beyond_twin(relations(made(rng, knowing), rng, 40, ["iso_score"]), "ratio").closer["iso_score"]
 
 
 def test_models_are_told_apart_by_sign(rng):

@@ -37,7 +37,7 @@ def paired_contrasts(
     is read together.
     """
     names, wide = _differences(table, arm, pairs, values, by)
-    return _corrected(names, wide, [paired_t(wide[name])._asdict() for name in wide])
+    return _corrected(names, wide, pd.DataFrame([paired_t(wide[name]) for name in wide]))
 
 
 def crossed_contrasts(
@@ -53,11 +53,10 @@ def crossed_contrasts(
     def means(t: pd.DataFrame) -> dict[str, float]:
         return {name: t[name].to_numpy().mean() for name in wide}
 
-    short, found = crossed_intervals(wide.reset_index(), means, rng, draws=draws), []
-    for name, i in short.items():
-        own = crossed_t(wide[name].unstack().to_numpy())
-        found.append(own._asdict() | dict(low=i.low, high=i.high, t_low=own.low, t_high=own.high))
-    return _corrected(names, wide, found)
+    short = crossed_intervals(wide.reset_index(), means, rng, draws=draws)
+    found = pd.DataFrame([crossed_t(wide[name].unstack().to_numpy()) for name in wide])
+    ends = dict(low=short.low.to_numpy(), high=short.high.to_numpy(), t_low=found.low, t_high=found.high)
+    return _corrected(names, wide, found.assign(**ends))
 
 
 def crossed_t(differences: Float[np.ndarray, "F S"]) -> Contrast:
@@ -174,6 +173,6 @@ def _differences(
     return pd.DataFrame(names, columns=["value", "treated", "control"]), pd.DataFrame(columns)
 
 
-def _corrected(names: pd.DataFrame, wide: pd.DataFrame, numbers: list[dict[str, float]]) -> pd.DataFrame:
+def _corrected(names: pd.DataFrame, wide: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
     ends = dict(least=wide.min().to_numpy(), most=wide.max().to_numpy())
-    return names.join(pd.DataFrame(numbers)).assign(**ends, p_holm=lambda found: holm(found.p))
+    return names.join(numbers).assign(**ends, p_holm=lambda found: holm(found.p))

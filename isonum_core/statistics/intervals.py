@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,15 +19,7 @@ from isonum_core.errors import IsonumError, WeakNumberWarning
 FACTORS = ("family", "seed")
 MAX_DROPPED = 0.05  # share of resamples on which a statistic may be undefined
 
-Statistics = Callable[[pd.DataFrame], Mapping[str, float]]
-
-
-class Interval(NamedTuple):
-    """A statistic and the ends of its 95 % confidence interval, in its unit."""
-
-    value: float
-    low: float
-    high: float
+Statistics = Callable[[pd.DataFrame], Mapping[Any, float]]
 
 
 def crossed_intervals(
@@ -36,8 +28,10 @@ def crossed_intervals(
     rng: np.random.Generator,
     factors: Sequence[str] = FACTORS,
     draws: int = 2000,
-) -> dict[str, Interval]:
+) -> pd.DataFrame:
     """95 % intervals of named statistics of a table when each factor's levels are a sample of what might be drawn.
+
+    One row for each statistic, under its name or tuple of names: `value`, `low` and `high`, in its unit.
 
     Each draw takes as many levels of every factor as there are, with replacement, and all rows of each combination. The
     copies of a level count as different levels: in a resample the factors are relabelled 0, 1, 2, ... A combination
@@ -58,28 +52,25 @@ def crossed_intervals(
     has one level, whose variation the interval cannot contain.
     """
     resample = _Crossed(table, factors)
-    whole = statistics(resample.relabelled([np.arange(n) for n in resample.shape]))
+    whole = pd.Series(statistics(resample.relabelled([np.arange(n) for n in resample.shape])), dtype=float)
     for factor, n in zip(factors, resample.shape, strict=True):
         if n == 1:
             sentence = f"The interval does not contain the variation of {factor!r}: the table has one level of it."
             warnings.warn(sentence, WeakNumberWarning, stacklevel=2)
-    if bad := [name for name, value in whole.items() if not math.isfinite(value)]:
+    if (bad := whole[~np.isfinite(whole)]).size:
         raise IsonumError(
-            f"The statistic {bad[0]!r} is {whole[bad[0]]} on the whole table, expected a finite number. Look at its "
-            "input."
+            f"The statistic {bad.index[0]!r} is {bad.iloc[0]} on the whole table, expected a finite number. Look at "
+            "its input."
         )
     drawn = pd.DataFrame(resample.drawn(statistics, rng, draws))
-    intervals = {}
-    for name, value in whole.items():
-        found = drawn[name].to_numpy(float)
-        kept = found[np.isfinite(found)]
-        if len(kept) < (1 - MAX_DROPPED) * draws:
-            raise IsonumError(
-                f"The statistic {name!r} is undefined on {draws - len(kept)} of {draws} resamples, expected at most "
-                "5 %. There are too few levels, or too many alike."
-            )
-        intervals[name] = Interval(float(value), *map(float, np.quantile(kept, (0.025, 0.975))))
-    return intervals
+    drawn = drawn.where(np.isfinite(drawn))
+    if (lost := drawn.isna().sum()).max() > MAX_DROPPED * draws:
+        raise IsonumError(
+            f"The statistic {lost.idxmax()!r} is undefined on {lost.max()} of {draws} resamples, expected at most 5 %. "
+            "There are too few levels, or too many alike."
+        )
+    low, high = drawn.quantile([0.025, 0.975]).to_numpy()
+    return whole.to_frame("value").assign(low=low, high=high)
 
 
 def sides(low: pd.Series, high: pd.Series) -> tuple[int, int, int]:
@@ -110,7 +101,7 @@ class _Crossed:
         self.count = np.bincount(cell, minlength=math.prod(self.shape))
         self.start = np.cumsum(self.count) - self.count
 
-    def drawn(self, statistics: Statistics, rng: np.random.Generator, draws: int) -> list[Mapping[str, float]]:
+    def drawn(self, statistics: Statistics, rng: np.random.Generator, draws: int) -> list[Mapping]:
         """The statistics of every resample. The order of its levels says nothing, and five seeds have 126 resamples."""
         known, drawn = {}, []
         for _ in range(draws):

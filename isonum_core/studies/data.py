@@ -21,14 +21,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from isonum_core.errors import IsonumError
 from isonum_core.lab.expectation import Expectation, Verdict
 from isonum_core.networks.patched import Patched
 from isonum_core.prose import interval
 from isonum_core.statistics.intervals import decided, sides
 from isonum_core.studies import portrait
 from isonum_core.studies.effects import halves
-from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, network
+from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, among, network
 from isonum_core.studies.relations import relations, sign_by_family
 from isonum_core.worlds.families import FAMILIES
 
@@ -66,12 +65,7 @@ def provisional(config: Data) -> bool:
 
 def run(config: Data, device: str = "cpu") -> list[dict]:
     """One row for each knob of the family's grid: studies.portrait's columns. Twins see the same test windows."""
-    if config.family not in FAMILIES or config.size not in SIZES:
-        raise IsonumError(
-            f"A family is one of {', '.join(FAMILIES)} and a size one of {', '.join(SIZES)}, got {config.family!r} and "
-            f"{config.size!r}. Choose among them."
-        )
-    family, size = FAMILIES[config.family], SIZES[config.size]
+    family, size = among("family", config.family, FAMILIES), among("size", config.size, SIZES)
     sizes = Patched(config.model, d=size.d)
     length, pool = sizes.context + sizes.horizon, None
     if config.trained:

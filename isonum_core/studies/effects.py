@@ -22,12 +22,10 @@ PARTS = {"first": "model", "second": "family", "both": "both", "rest": "rest"}
 def twinned(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.DataFrame:
     """The trained rows, with `measures` of the untrained twin (family, model, size, seed, knob alike) beside them.
 
-    The twin's columns end in "_untrained". IsonumError where a network has no twin or several.
+    The twin's columns end in "_untrained". IsonumError where a network has no twin, pandas' MergeError where several.
     """
     trained, other = table[table.trained], table.loc[~table.trained, [*KEYS, *measures]]
-    if trained.duplicated(KEYS).any() or other.duplicated(KEYS).any():
-        raise IsonumError(f"Several rows agree in {', '.join(KEYS)} and trained, expected one. Take one table.")
-    both = trained.merge(other, on=KEYS, suffixes=("", TWIN))
+    both = trained.merge(other, on=KEYS, suffixes=("", TWIN), validate="one_to_one")
     if not len(both) == len(trained) == len(other):
         raise IsonumError(
             f"{len(trained)} trained and {len(other)} untrained rows make {len(both)} pairs, expected as many. "
@@ -55,8 +53,7 @@ def knob_effects(table: pd.DataFrame) -> pd.DataFrame:
     curve.
     """
     found = []
-    groups = _long(table).groupby(["model", "family", "trained", "half"], sort=False)
-    for key, every in groups:
+    for key, every in _long(table).groupby(["model", "family", "trained", "half"], sort=False):
         rows = every.dropna(subset="value")
         medians = rows.groupby("knob").value.median()
         if len(medians) < 3:
@@ -82,17 +79,12 @@ def compared(effects: pd.DataFrame) -> dict[str, int | float]:
     """
     wide = effects.pivot(index="family", columns=["trained", "half"], values=["rho", "span"])
     rho, span = wide["rho"], wide["span"]
-    clear = _directed(rho[True])
-    larger = {half: span[True, half] > span[False, half] for half in HALVES}
-    shrunk = rho.xs("iso_score", axis=1, level="half")[~larger["iso_score"]]
-    twice = _directed(shrunk)
-    return dict(
-        clear=len(clear),
-        opposite=_opposed(clear),
-        together=float(span[True]["mean_cosine"].corr(span[True]["iso_score"], method="spearman")),
-        **{f"larger_{half}": int(is_larger.sum()) for half, is_larger in larger.items()},
-        **dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice)),
-    )
+    larger = span[True] > span[False]
+    clear, shrunk = _directed(rho[True]), rho.xs("iso_score", axis=1, level="half")[~larger.iso_score]
+    twice, together = _directed(shrunk), span[True].mean_cosine.corr(span[True].iso_score, method="spearman")
+    found = dict(clear=len(clear), opposite=_opposed(clear), together=float(together))
+    found |= larger.sum().add_prefix("larger_").to_dict()
+    return found | dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice))
 
 
 def steady(effects: pd.DataFrame, half: str, sign: int) -> list[str]:
@@ -114,17 +106,16 @@ def variance_sources(
     wide = means.set_axis([" ".join(names) for names in means], axis=1).reset_index()
     models = list(means[measures[0]])
 
-    def statistics(rows: pd.DataFrame) -> dict[str, float]:
+    def statistics(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
         found = {}
         for measure in measures:
             x = np.full((len(models), rows.family.nunique(), rows.seed.nunique()), np.nan)
             x[:, rows.family, rows.seed] = rows[[f"{measure} {model}" for model in models]].to_numpy().T
-            found |= {f"{measure} {PARTS[part]}": share for part, share in variance_shares(x).items()}
+            found |= {(measure, PARTS[part]): share for part, share in variance_shares(x).items()}
         return found
 
     found = crossed_intervals(wide, statistics, rng, draws=draws)
-    rows = [(*name.split(" "), *interval) for name, interval in found.items()]
-    return pd.DataFrame(rows, columns=["measure", "part", "share", "low", "high"])
+    return found.rename_axis(["measure", "part"]).rename(columns={"value": "share"}).reset_index()
 
 
 def halves(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> pd.DataFrame:
@@ -133,40 +124,35 @@ def halves(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> 
     One row for each model, kind (between families, within) and network: trained, untrained, and their difference on
     the same resamples. All families count: no error is in it.
     """
-    both, found = twinned(table), []
-    names = [*HALVES, *(name + TWIN for name in HALVES)]
+    names, found = [*HALVES, *(name + TWIN for name in HALVES)], {}
 
-    def statistics(rows: pd.DataFrame) -> dict[str, float]:
+    def statistics(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
         values = {}
         for kind, ranks in RANKS.items():
-            r = correlations(ranks(rows, names))
-            numbers = {"trained": r[0, 1], "untrained": r[2, 3], "trained - untrained": r[0, 1] - r[2, 3]}
-            values |= {f"{kind} {name}": value for name, value in numbers.items()}
+            trained, untrained = correlations(ranks(rows, names))[[0, 2], [1, 3]]
+            numbers = {"trained": trained, "untrained": untrained, "trained - untrained": trained - untrained}
+            values |= {(kind, name): value for name, value in numbers.items()}
         return values
 
-    for model, every in both.groupby("model", sort=False):
+    for model, every in twinned(table).groupby("model", sort=False):
         rows = every[["family", "seed", *names]].dropna()
         facts = dict(families=rows.family.nunique(), rows=len(rows), dropped=len(every) - len(rows))
-        for key, i in crossed_intervals(rows, statistics, rng, draws=draws).items():
-            kind, network = key.split(" ", 1)
-            found.append(dict(model=model, kind=kind, network=network, rho=i.value, low=i.low, high=i.high) | facts)
-    return pd.DataFrame(found)
+        found[model] = crossed_intervals(rows, statistics, rng, draws=draws).assign(**facts)
+    return pd.concat(found, names=["model", "kind", "network"]).rename(columns={"value": "rho"}).reset_index()
 
 
 def training_changes(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each model, family and half: trained minus untrained, mean over knobs, and its t interval over seeds.
 
-    `untrained` is where it started. `dropped` counts the pairs without a value on one side. IsonumError with one seed.
+    The columns are `contrasts.Contrast`'s, n counting seeds, and `dropped`, the pairs without a value on one side.
+    IsonumError with one seed.
     """
-    both, found = twinned(table), []
-    for (model, family), rows in both.groupby(["model", "family"], sort=False):
+    found = []
+    for (model, family), rows in twinned(table).groupby(["model", "family"], sort=False):
         for half in HALVES:
-            kept = rows.dropna(subset=[half, half + TWIN])
-            means = kept.groupby("seed")[[half, half + TWIN]].mean()
-            change = paired_t(means[half] - means[half + TWIN])
-            facts = dict(model=model, family=family, half=half, untrained=means[half + TWIN].mean())
-            numbers = dict(change=change.mean, low=change.low, high=change.high, seeds=change.n)
-            found.append(facts | numbers | dict(dropped=len(rows) - len(kept)))
+            change = (rows[half] - rows[half + TWIN]).dropna()
+            facts = dict(model=model, family=family, half=half, dropped=len(rows) - len(change))
+            found.append(facts | paired_t(change.groupby(rows.seed).mean())._asdict())
     return pd.DataFrame(found)
 
 

@@ -39,13 +39,11 @@ def equal_types(
         def pooled(top, bottom, axis=-1, d=d):
             return (top.mean(axis=axis) / bottom.mean(axis=axis) - 1) / (d - 1)
 
+        row = dict(site=site, types=types, n=types, d=d, null=iso_score_null(types, d))
         # The same resamples at every site, so that sites can be compared.
         options = dict(n_resamples=999, method="percentile", paired=True, vectorized=True)
-        a = bootstrap((plain,), np.mean, rng=np.random.default_rng(0), **options).confidence_interval
-        b = bootstrap((tops, bottoms), pooled, rng=np.random.default_rng(0), **options).confidence_interval
-        rows.append(
-            dict(site=site, types=types, n=types, d=d, null=iso_score_null(types, d))
-            | dict(iso_score=plain.mean(), iso_score_low=a.low, iso_score_high=a.high)
-            | dict(unbiased=pooled(tops, bottoms), unbiased_low=b.low, unbiased_high=b.high)
-        )
+        for name, statistic, samples in (("iso_score", np.mean, (plain,)), ("unbiased", pooled, (tops, bottoms))):
+            i = bootstrap(samples, statistic, rng=np.random.default_rng(0), **options).confidence_interval
+            row |= {name: statistic(*samples), f"{name}_low": i.low, f"{name}_high": i.high}
+        rows.append(row)
     return pd.DataFrame(rows)

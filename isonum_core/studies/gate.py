@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from isonum_core.errors import IsonumError
 from isonum_core.worlds.families import FAMILIES
 
 Gate = Callable[[pd.DataFrame], dict[str, list[str]]]
@@ -18,23 +17,22 @@ KINDS = ("skill possible", "naive is best", "unpredictable", "not told")
 def by_family(table: pd.DataFrame, score: str = "skill") -> pd.DataFrame:
     """One row for each family and model: median, lowest and highest skill over seeds, and the kind of family.
 
-    The model stands in the column `architecture` or `model`; where there is a column `trained`, trained rows alone
-    count. A seed's skill is 1 - exp(mean of log(1 - skill) over knobs): the geometric mean of error ratios, in which no
-    knob decides alone. kind "skill possible" counts the knobs where some forecast beats all naive ones; families
-    without such a knob count those where the past tells the next value and some naive forecast errs ("naive is best"),
-    and families without those count all ("unpredictable"). Names that are not of `worlds.families`, as real sets, count
-    all their rows ("not told"). Families where skill is undefined throughout stand with NaN.
+    The study `skill` calls a model its `architecture`; where there is a column `trained`, trained rows alone count. A
+    seed's skill is 1 - exp(mean of log(1 - skill) over knobs): the geometric mean of error ratios, in which no knob
+    decides alone. kind "skill possible" counts the knobs where some forecast beats all naive ones; families without
+    such a knob count those where the past tells the next value and some naive forecast errs ("naive is best"), and
+    families without those count all ("unpredictable"). Names that are not of `worlds.families`, as real sets, count all
+    their rows ("not told"). Families where skill is undefined throughout stand with NaN.
     """
-    column, found = _model(table), []
+    found, table = [], table.rename(columns={"architecture": "model"})
     if "trained" in table:
         table = table[table.trained]
-    for (name, model), rows in table.groupby(["family", column], sort=False):
+    for (name, model), rows in table.groupby(["family", "model"], sort=False):
         kind, counts = _kind(name)
         kept = (rows[rows.knob.map(counts)] if counts else rows).dropna(subset=score)
-        seeds = kept.groupby("seed")[score].apply(lambda s: -np.expm1(np.log1p(-s).mean()))
-        low, median, high = (seeds.min(), seeds.median(), seeds.max()) if len(seeds) else (np.nan,) * 3
-        facts = {"family": name, column: model, "kind": kind, "seeds": len(seeds)}
-        found.append({**facts, "median": median, "low": low, "high": high})
+        skills = -np.expm1(np.log1p(-kept[score]).groupby(kept.seed).mean())
+        facts = dict(family=name, model=model, kind=kind, seeds=len(skills))
+        found.append(facts | dict(median=skills.median(), low=skills.min(), high=skills.max()))
     return pd.DataFrame(found)
 
 
@@ -52,14 +50,14 @@ def sorted_out(found: pd.DataFrame) -> dict[str, list[str]]:
     last value and last season; skilled_mean, sure_mean: possible, and better than the mean too. unskilled: possible,
     and not skilled; only_naive: possible and skilled, but not better than the mean. exact: skill is undefined.
     """
-    possible, best = (found.kind == kind for kind in KINDS[:2])
-    skilled, skilled_mean = found["median"] > 0, found.median_mean > 0
-    chosen = dict(
-        **dict(predictable=possible | best, possible=possible, naive_best=best, unpredictable=found.kind == KINDS[2]),
-        **dict(skilled=(possible | best) & skilled, skilled_mean=possible & skilled_mean),
-        **dict(sure_mean=possible & (found.low_mean > 0), unskilled=possible & (found["median"] <= 0)),
-        **dict(only_naive=possible & skilled & (found.median_mean <= 0), exact=found["median"].isna()),
-    )
+    possible, best, random = (found.kind == kind for kind in KINDS[:3])
+    told, skilled, skilled_mean = possible | best, found["median"] > 0, found.median_mean > 0
+    chosen = {
+        **dict(predictable=told, possible=possible, naive_best=best, unpredictable=random, skilled=told & skilled),
+        **dict(skilled_mean=possible & skilled_mean, sure_mean=possible & (found.low_mean > 0)),
+        **dict(unskilled=possible & (found["median"] <= 0), exact=found["median"].isna()),
+        "only_naive": possible & skilled & (found.median_mean <= 0),
+    }
     return {name: list(found.family[rows]) for name, rows in chosen.items()}
 
 
@@ -84,15 +82,7 @@ def possible_families(table: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _passed(found: pd.DataFrame, passed: pd.Series) -> dict[str, list[str]]:
-    models = found[_model(found)]
-    return {model: list(found.family[passed & (models == model)]) for model in models.unique()}
-
-
-def _model(table: pd.DataFrame) -> str:
-    for column in ("architecture", "model"):
-        if column in table:
-            return column
-    raise IsonumError(f"The table has no column 'model' or 'architecture', got {list(table)}. Say whose skill it is.")
+    return {model: list(found.family[passed & (found.model == model)]) for model in found.model.unique()}
 
 
 def _kind(name: str):

@@ -7,8 +7,8 @@ intervals say nothing of a third.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ import pandas as pd
 from isonum_core.lab.expectation import Expectation, Verdict
 from isonum_core.prose import interval
 from isonum_core.statistics.contrasts import holm, paired_contrasts
-from isonum_core.statistics.intervals import Interval, crossed_intervals, decided
+from isonum_core.statistics.intervals import crossed_intervals, decided
 from isonum_core.statistics.ranks import correlations, ranks_within
 
 PASTS = ("none", "numeric", "zipf 1", "text", "target")
@@ -60,29 +60,25 @@ def pasts(table: pd.DataFrame) -> Pasts:
     steps, pair = arms.step.max(), ["target", "seed"]
     plain = arms[(arms.variant == "adamw") & (arms.phase == "adaptation")]
     last = plain[plain.step == steps]
-    found = {}
-    for way, rows in last.groupby("adaptation"):
-        parts = [paired_contrasts(rows, "arm", PAIRS, values, pair) for values in (MEASURED, ("one",))]
-        found[way] = pd.concat(parts, ignore_index=True)
-    full = plain[plain.adaptation == "full"]
-    dose = {
-        step: paired_contrasts(full[full.step == step], "arm", [("zipf 1.5", "zipf 0.5")], MEASURED, pair)
-        for step in (0, steps)
-    }
+    contrasts = _each(last.groupby("adaptation"), "way", "arm", PAIRS, (*MEASURED, "one"), pair)
+    together = contrasts.groupby(["way", contrasts.value == "one"]).p.transform(holm)
+    ends = plain[(plain.adaptation == "full") & plain.step.isin([0, steps])]
+    dose = _each(ends.groupby("step"), "step", "arm", [("zipf 1.5", "zipf 0.5")], MEASURED, pair)
     first = arms[(arms.target == arms.target.iloc[0]) & (arms.adaptation == "full") & (arms.step == steps)]
-    rules = {
-        arm: paired_contrasts(first[first.arm == arm], "variant", RULES, MEASURED, ["seed"])
-        for arm in ("none", "zipf 1", "numeric")
-    }
-    rules = pd.concat(rules, names=["arm", None]).reset_index("arm").reset_index(drop=True)
-    keys = ["value", "treated", "control"]
+    sources = ((arm, first[first.arm == arm]) for arm in ("none", "zipf 1", "numeric"))
+    rules = _each(sources, "arm", "variant", RULES, MEASURED, ["seed"])
     return Pasts(
         arms,
         last,
-        pd.concat(found, names=["way", None]).reset_index().set_index(["way", *keys]).drop(columns="level_1"),
-        pd.concat(dose, names=["step", None]).reset_index().set_index(["step", "value"]).drop(columns="level_1"),
+        contrasts.assign(p_holm=together).set_index(["way", "value", "treated", "control"]),
+        dose.set_index(["step", "value"]),
         rules.assign(p_holm=holm(rules.p)),
     )
+
+
+def _each(parts: Iterable[tuple[Any, pd.DataFrame]], name: str, *how: Any) -> pd.DataFrame:
+    found = {part: paired_contrasts(rows, *how) for part, rows in parts}
+    return pd.concat(found, names=[name, None]).reset_index(name).reset_index(drop=True)
 
 
 Judge = Callable[[Pasts], Verdict]
@@ -99,21 +95,19 @@ def with_skill(last: pd.DataFrame) -> pd.DataFrame:
     Without skill a half is not set beside the error.
     """
     rows = last[last.arm.isin(PASTS)].assign(pair=lambda t: t.target + t.seed.astype(str))
-    worst = skill_at_the_end(rows).groupby(level=["adaptation", "target"]).min()
-    return rows[[worst[key] > 0 for key in zip(rows.adaptation, rows.target, strict=True)]]
+    return rows.groupby(["adaptation", "target"]).filter(lambda part: (skill_at_the_end(part) > 0).all())
 
 
-def ranks_across_pasts(rows: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> dict[str, Interval]:
+def ranks_across_pasts(rows: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> pd.DataFrame:
     """Rank correlation of each half with NLL over the pasts, inside a pair, of rows of one way; bootstrap over pairs.
 
     Exploratory. The interval says how sure the pairs are; the pasts were chosen and not drawn.
     """
 
     def rho(t: pd.DataFrame) -> dict[str, float]:
-        r = correlations(ranks_within(t, MEASURED, "pair"))
-        return dict(zip(MEASURED[:2], map(float, r[2, :2]), strict=True))
+        return dict(zip(MEASURED, correlations(ranks_within(t, MEASURED, "pair"))[2, :2], strict=False))
 
-    return crossed_intervals(rows, rho, rng, ["pair"], draws)
+    return crossed_intervals(rows, rho, rng, ["pair"], draws).rename(columns={"value": "rho"})
 
 
 def _rows_stay(found: Pasts) -> Verdict:

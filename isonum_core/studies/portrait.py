@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score, mean_cosine
 from isonum_core.networks.patched import Patched, PatchedModel, patched_model, read, word_loss
@@ -18,6 +19,7 @@ from isonum_core.networks.train import Training, train
 from isonum_core.studies.anatomy import MEASURES, measured, short
 from isonum_core.worlds.baselines import last_value, mean_value, nmse, seasonal_naive, skill
 
+Choice = TypeVar("Choice")
 TRAIN, TEST, ORDER = 10, 11, 12  # streams of random numbers; no pilot has seen them
 EXACT = 1e-12  # an nmse that is rounding error: a naive forecast that is never wrong leaves nothing to win
 DEPTHS = ("embed", "block1", "block2")  # what enters the first block, what leaves each, whatever the halves are called
@@ -48,6 +50,13 @@ SIZES = {
     "cpu": Size(steps=300, pool=4096, test=512, batch=64, rate=1e-2, d=32),
     "gpu": Size(steps=1500, pool=32768, test=1024, batch=256, rate=5e-3, d=64),
 }
+
+
+def among(what: str, name: str, choices: Mapping[str, Choice]) -> Choice:
+    """The choice of that name, or an IsonumError that lists them: where the name of a configuration is looked up."""
+    if name not in choices:
+        raise IsonumError(f"A {what} is one of {', '.join(choices)}, got {name!r}. Choose one of them.")
+    return choices[name]
 
 
 def fitted(

@@ -16,10 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from isonum_core.errors import IsonumError
 from isonum_core.networks.patched import Patched
 from isonum_core.studies import portrait
-from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, network
+from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, among, network
 from isonum_core.worlds.series import find_series, interpolated
 from isonum_core.worlds.windows import windows
 
@@ -80,12 +79,7 @@ def run(config: Real, device: str = "cpu") -> list[dict]:
 
     Raises errors.DataAbsent where the set can neither be downloaded nor found in the folder ISONUM_DATA.
     """
-    if config.dataset not in SETS or config.size not in SIZES:
-        raise IsonumError(
-            f"A set is one of {', '.join(SETS)} and a size one of {', '.join(SIZES)}, got {config.dataset!r} and "
-            f"{config.size!r}. Choose among them."
-        )
-    shape, size = SETS[config.dataset], SIZES[config.size]
+    shape, size = among("set", config.dataset, SETS), among("size", config.size, SIZES)
     train, context, actual = split(values(config.dataset), shape)
     sizes = Patched(config.model, size.d, context=shape.context, horizon=shape.horizon, patch=shape.patch)
     pool = _drawn(train, size.pool, np.random.default_rng([TRAIN, config.seed])) if config.trained else None

@@ -77,7 +77,7 @@ def beside_twins(
     `dropped` counts the rows that lack one of the numbers. IsonumError for a model with skill on fewer than five
     families.
     """
-    every, found = skilled_rows(table, measures, gate), []
+    every, found = skilled_rows(table, measures, gate), {}
     names = [error, INPUT, *measures, *(measure + TWIN for measure in measures)]
     for model in table.model.unique():
         own = every[every.model == model]
@@ -89,16 +89,12 @@ def beside_twins(
                 f"{LEAST}. Leave it out, and say so."
             )
         intervals = crossed_intervals(rows, lambda t: _numbers(t, names, measures), rng, draws=draws)
-        ranks = dict(zip(names, ranks_between(rows, names).T, strict=True))
-        shuffles = rng.spawn(1)[0]  # so that no interval hangs on how p is computed
-        p = {m: _p_values(*(ranks[name] for name in (error, m, m + TWIN, INPUT)), shuffles) for m in measures}
+        p = pd.Series(_p_values(rows, names, measures, rng.spawn(1)[0]))  # no interval hangs on how p is computed
         facts = dict(families=families, rows=len(rows), dropped=len(own) - len(rows))
-        for key, i in intervals.items():
-            measure, kind, predictor = key.split(" ", 2)
-            name = dict(model=model, measure=measure, error=error, kind=kind, predictor=predictor)
-            of = p[measure].get(predictor) if kind == "between" else None
-            found.append(name | dict(rho=i.value, low=i.low, high=i.high, p=of) | facts)
-    return pd.DataFrame(found).astype({"p": float})
+        found[model] = intervals.assign(p=p, **facts)
+    every = pd.concat(found, names=["model", "measure", "kind", "predictor"]).reset_index()
+    every.insert(2, "error", error)
+    return every.rename(columns={"value": "rho"})
 
 
 def relations(
@@ -121,20 +117,16 @@ def relations(
     return every
 
 
-def closer_than_twin(found: pd.DataFrame, error: Error) -> list[str]:
-    """The measures of one model's `relations` that go with the error more closely than their twins', between families.
+def beyond_twin(found: pd.DataFrame, error: Error) -> pd.DataFrame:
+    """What each measure of one model's `relations` says of the error between families that its twin's does not.
 
-    Two conditions: the difference of sizes lies above zero with its interval, and the signed difference is below .05
-    after Holm. Where the two signs agree both ask one thing; where they do not the first alone speaks of size.
+    `closer`: it goes with the error more closely. The difference of sizes lies above zero with its interval, and the
+    signed difference is below .05 after Holm; where the two signs differ the first alone speaks of size. `told`: what
+    is left when the twin's is held fixed is below .05 after Holm.
     """
-    size, signed = (_between(found, error, name) for name in ("|trained| - |untrained|", "trained - untrained"))
-    return list(size.index[(size.low > 0) & (signed.p_holm < 0.05)])
-
-
-def told_beyond_twin(found: pd.DataFrame, error: Error) -> list[str]:
-    """The measures of one model's `relations` that go with the error, .05 after Holm, when the twin's is held fixed."""
-    given = _between(found, error, "trained given untrained")
-    return list(given.index[given.p_holm < 0.05])
+    of = dict(list(found[(found.kind == "between") & (found.error == error)].set_index("measure").groupby("predictor")))
+    size, signed, given = of["|trained| - |untrained|"], of["trained - untrained"], of["trained given untrained"]
+    return pd.DataFrame(dict(closer=(size.low > 0) & (signed.p_holm < 0.05), told=given.p_holm < 0.05))
 
 
 def by_model(found: pd.DataFrame) -> pd.DataFrame:
@@ -144,14 +136,11 @@ def by_model(found: pd.DataFrame) -> pd.DataFrame:
     zero; closer: whether it is larger in size than the twin's, interval and all; p_holm: of the trained correlation
     between families, over the models.
     """
-    rows = []
-    for (kind, model), part in found.groupby(["kind", "model"], sort=False):
-        part = part.set_index("predictor")
-        own, closer = part.loc["trained"], part.low["|trained| - |untrained|"] > 0
-        signs = {name: part.rho[name] > 0 for name in PREDICTORS}
-        rows.append(dict(kind=kind, model=model, **signs, sure=own.low > 0 or own.high < 0, closer=closer, p=own.p))
-    told = pd.DataFrame(rows).set_index(["kind", "model"])
-    return told.join(holm(told.p.dropna()).rename("p_holm")).drop(columns="p")
+    of = dict(list(found.set_index(["kind", "model"]).groupby("predictor")))
+    own, size = of["trained"], of["|trained| - |untrained|"]
+    signs = {name: of[name].rho > 0 for name in PREDICTORS}
+    told = pd.DataFrame(signs | dict(sure=(own.low > 0) | (own.high < 0), closer=size.low > 0))
+    return told.assign(p_holm=holm(own.p.dropna()))
 
 
 def sign_by_family(
@@ -163,25 +152,23 @@ def sign_by_family(
     together. Five seeds make it short; it shows where a sign is not in doubt. Families with fewer than three knobs or
     two seeds left have no row; `dropped` counts the missing rows of the others.
     """
-    names, found = [error, measure, measure + TWIN, INPUT], []
+    names, found = [error, measure, measure + TWIN, INPUT], {}
 
     def statistics(rows: pd.DataFrame) -> dict[str, float]:
-        r = correlations(stats.rankdata(np.column_stack([rows[x] for x in names]), axis=0))
+        r = correlations(stats.rankdata(rows[names], axis=0))
         return dict(zip(PREDICTORS, r[0, 1:], strict=True))
 
-    for (model, family), every in skilled_rows(table, [measure]).groupby(["model", "family"], sort=False):
+    for key, every in skilled_rows(table, [measure]).groupby(["model", "family"], sort=False):
         rows = every[["seed", "knob", *names]].dropna()
-        if rows.knob.nunique() < 3 or rows.seed.nunique() < 2:
-            continue
-        facts = dict(knobs=rows.knob.nunique(), rows=len(rows), dropped=len(every) - len(rows))
-        intervals = crossed_intervals(rows, statistics, rng, ["seed"], draws)
-        for predictor, i in intervals.items():
-            numbers = dict(predictor=predictor, rho=i.value, low=i.low, high=i.high)
-            found.append(dict(model=model, family=family) | numbers | facts)
-    return pd.DataFrame(found)
+        if rows.knob.nunique() >= 3 and rows.seed.nunique() >= 2:
+            facts = dict(knobs=rows.knob.nunique(), rows=len(rows), dropped=len(every) - len(rows))
+            found[key] = crossed_intervals(rows, statistics, rng, ["seed"], draws).assign(**facts)
+    if not found:
+        return pd.DataFrame()
+    return pd.concat(found, names=["model", "family", "predictor"]).rename(columns={"value": "rho"}).reset_index()
 
 
-def _numbers(rows: pd.DataFrame, names: list[str], measures: Sequence[str]) -> dict[str, float]:
+def _numbers(rows: pd.DataFrame, names: list[str], measures: Sequence[str]) -> dict[tuple[str, str, str], float]:
     found = {}
     tables = {kind: correlations(ranks(rows, names)) for kind, ranks in RANKS.items()}
     for (t, measure), (kind, r) in itertools.product(enumerate(measures, start=2), tables.items()):
@@ -196,22 +183,20 @@ def _numbers(rows: pd.DataFrame, names: list[str], measures: Sequence[str]) -> d
             "trained given untrained": partial_correlation(trained, untrained, float(r[t, u])),
             "trained given input": partial_correlation(trained, raw, float(r[t, 1])),
         }
-        found |= {f"{measure} {kind} {name}": value for name, value in numbers.items()}
+        found |= {(measure, kind, name): value for name, value in numbers.items()}
     return found
 
 
 def _p_values(
-    error: np.ndarray, trained: np.ndarray, untrained: np.ndarray, raw: np.ndarray, rng: np.random.Generator
-) -> dict[str, float]:
-    others = {"untrained": untrained, "input": raw}
-    found = {"trained": permutation_p(trained, error, rng)}
-    for name, other in others.items():
-        found[name] = permutation_p(other, error, rng)
-        found[f"trained - {name}"] = exchange_p(trained, other, error, rng)
-        found[f"trained given {name}"] = permutation_p(trained, error, rng, given=other)
+    rows: pd.DataFrame, names: list[str], measures: Sequence[str], rng: np.random.Generator
+) -> dict[tuple[str, str, str], float]:
+    found, ranks = {}, dict(zip(names, ranks_between(rows, names).T, strict=True))
+    error = ranks[names[0]]
+    for measure in measures:
+        trained, key = ranks[measure], (measure, "between")
+        found[*key, "trained"] = permutation_p(trained, error, rng)
+        for name, other in {"untrained": ranks[measure + TWIN], "input": ranks[INPUT]}.items():
+            found[*key, name] = permutation_p(other, error, rng)
+            found[*key, f"trained - {name}"] = exchange_p(trained, other, error, rng)
+            found[*key, f"trained given {name}"] = permutation_p(trained, error, rng, given=other)
     return found
-
-
-def _between(found: pd.DataFrame, error: Error, predictor: str) -> pd.DataFrame:
-    rows = found[(found.kind == "between") & (found.error == error) & (found.predictor == predictor)]
-    return rows.set_index("measure")

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from isonum_core.errors import IsonumError
 from isonum_core.networks.forecast import direct_forecast, direct_loss
 from isonum_core.networks.tiny import Tiny, tiny_model
-from isonum_core.studies.portrait import errors_of, fitted, naive_forecasts, skill_among, varies
+from isonum_core.studies.portrait import among, errors_of, fitted, naive_forecasts, skill_among, varies
 from isonum_core.worlds.baselines import mase
 from isonum_core.worlds.families import FAMILIES
 
@@ -86,9 +85,7 @@ def run(config: Skill, device: str = "cpu") -> list[dict]:
 
 def trained(config: Skill, device: str = "cpu") -> nn.Module:
     """The model of a configuration, trained from nothing, in eval mode."""
-    if config.family not in FAMILIES:
-        raise IsonumError(f"A family is one of {', '.join(FAMILIES)}, got {config.family!r}. Choose one of them.")
-    family, length = FAMILIES[config.family], config.context + config.horizon
+    family, length = among("family", config.family, FAMILIES), config.context + config.horizon
     rng = np.random.default_rng([TRAIN, config.seed])
     each = config.pool // len(family.grid)
     pool = np.concatenate([family.draw(knob, length, rng, each) for knob in family.grid])
