@@ -136,7 +136,13 @@ def _passes(
                 "Make batches from text by text_batches(tokenizer, texts)."
             )
         device = next(model.parameters()).device
-        batch = {key: _tensor(key, value).to(device) for key, value in batch.items()}
+        try:
+            batch = {key: torch.as_tensor(value).to(device) for key, value in batch.items()}
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise IsonumError(
+                f"{', '.join(batch)} were expected as numbers in rows of one length, got others ({error}). Pad the "
+                "rows alike, with 0 in attention_mask, or let text_batches do it."
+            ) from None
         numbers = not any(key.endswith("input_ids") for key in batch) and any(key in batch for key in NUMBERS)
         kept = {} if numbers else {stream: _kept(model, batch, stream) for stream in {site.stream for site in wanted}}
         _pass(model, batch, kept, wanted, receive)
@@ -178,16 +184,6 @@ def _pass(
         said = next(iter(str(error).splitlines()), type(error).__name__)
         kind, keys = type(model).__name__, ", ".join(given)
         raise IsonumError(f"{kind} was expected to read {keys}, got from it: {said}. Give it its own keys.") from error
-
-
-def _tensor(key: str, value) -> Tensor:
-    try:
-        return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise IsonumError(
-            f"{key} was expected as numbers in rows of one length, got {type(value).__name__} of another kind. "
-            "Pad the rows alike, with 0 in attention_mask, or let text_batches do it."
-        ) from None
 
 
 def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Tensor, "B T"]:
