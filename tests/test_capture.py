@@ -342,9 +342,9 @@ def _left_padded():
         (
             [_batch() | dict(input_ids=[[0, 5, 1], [0, 1]])],
             {},
-            "input_ids was expected as numbers in rows of one length",
+            r"input_ids, .* were expected as numbers in rows of one length, got others \(expected sequence of length 3",
         ),
-        ([_batch() | dict(input_ids="words")], {}, "input_ids was expected as numbers in rows of one length, got str"),
+        ([_batch() | dict(input_ids="words")], {}, "expected as numbers in rows of one length, got others .*'str'"),
         ([_batch(length=65)], {}, "at most 64 positions were expected .* in 65 positions. .* let text_batches split"),
         (
             [_batch() | dict(input_ids=_batch()["input_ids"] + 30)],

@@ -10,7 +10,7 @@ import pytest
 from isonum_core.errors import DataAbsent, IsonumError
 from isonum_core.networks.models import MINILM_PACKAGE, minilm
 from isonum_core.worlds.series import TABLE
-from isonum_core.worlds.text import KINDS, docstring_prose, labelled_sentences, read_text, word_lists
+from isonum_core.worlds.text import KINDS, docstring_prose, labelled_sentences, published_text, word_lists
 
 
 def test_prose_is_plain_english_and_repeats_nothing():
@@ -57,7 +57,7 @@ def test_every_word_of_a_kind_is_one_token():
 @pytest.mark.skipif(not os.environ.get("ISONUM_DATA"), reason="ISONUM_DATA names no folder of original files")
 @pytest.mark.parametrize("name", TABLE["texts"])
 def test_every_text_is_there_where_a_folder_is_named(name):
-    assert len(read_text(name)) > 50_000 and TABLE["texts"][name]["licence"]
+    assert len(published_text(name)) > 50_000 and TABLE["texts"][name]["licence"]
 
 
 def test_half_of_the_labelled_sentences_praise(shared, monkeypatch):
@@ -72,10 +72,10 @@ def test_half_of_the_labelled_sentences_praise(shared, monkeypatch):
 
 def test_an_unknown_text_is_answered_with_the_known_ones():
     with pytest.raises(IsonumError, match="got 'bible'. These exist: tinyshakespeare, wikitext2_valid"):
-        read_text("bible")
+        published_text("bible")
 
 
 def test_a_text_that_is_not_there_is_absent_data(monkeypatch, tmp_path):
     monkeypatch.setenv("ISONUM_DATA", str(tmp_path))
     with pytest.raises(DataAbsent, match="text/tinyshakespeare.txt .* got none"):
-        read_text("tinyshakespeare")
+        published_text("tinyshakespeare")

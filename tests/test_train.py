@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_by_name():
     def breaks(model, step):
         return loss(model, step) * (float("nan") if step == 7 else 1.0)
 
-    with pytest.raises(IsonumError, match="not finite from step 7 on"):
+    with pytest.raises(IsonumError, match="a finite loss was expected, got none from step 7 on"):
         train(gpt2(), breaks, Training(20, 1e-2))
 
 
@@ -179,10 +179,12 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     path = tmp_path / "run.pt"
     training = Training(2, 1e-2)
     train(gpt2(), loss, training, path)
-    with pytest.raises(IsonumError, match=r"another Training \(rate 0.01 -> 0.02\)"):
+    with pytest.raises(IsonumError, match=r"another run \(rate 0.01 -> 0.02\)"):
         train(gpt2(), loss, dataclasses.replace(training, rate=0.02), path)
-    with pytest.raises(IsonumError, match="does not fit LlamaForCausalLM"):
+    with pytest.raises(IsonumError, match=r"another run \(model GPT2LMHeadModel -> LlamaForCausalLM\)"):
         train(tiny_model(Tiny("llama", **SMALL), 0), loss, training, path)
+    with pytest.raises(RuntimeError, match="size mismatch for transformer.wte.weight"):
+        train(tiny_model(Tiny("gpt2", **SMALL | dict(d=32)), 0), loss, training, path)
 
 
 @pytest.mark.parametrize(

@@ -56,19 +56,12 @@ def test_a_pointer_of_git_lfs_is_named_and_pulled(folder, name):
 
 
 @pytest.mark.parametrize("left", [0, 4, 8, 100, 0.5, -1])
-def test_a_cut_file_says_at_which_byte(folder, left):
+def test_a_cut_file_says_how_much_is_there(folder, left):
     path = folder / "model.safetensors"
     data = path.read_bytes()
     data = data[: int(left * len(data)) if isinstance(left, float) else left]
     path.write_bytes(data)
-    refused(folder, rf"model.safetensors was expected to have \d+ bytes or more, got {len(data)}: cut. Fetch it again")
-
-
-def test_half_a_file_says_how_long_it_should_be(folder):
-    path = folder / "model.safetensors"
-    data = path.read_bytes()
-    path.write_bytes(data[:5000])
-    refused(folder, f"expected to have {len(data)} bytes or more, got 5000")
+    refused(folder, rf"expected in model.safetensors, got {len(data)} bytes that are cut .*\. Fetch it again")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +69,7 @@ def test_half_a_file_says_how_long_it_should_be(folder):
 )
 def test_another_file_under_the_name_is_no_safetensors(folder, content):
     (folder / "model.safetensors").write_bytes(content)
-    refused(folder, "a JSON object was expected in the header of model.safetensors, got something else")
+    refused(folder, f"expected in model.safetensors, got {len(content)} bytes that are cut or something else .*header")
 
 
 def test_a_missing_shard_is_named(tiny, tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from isonum_core.errors import IsonumError
 
@@ -46,23 +47,18 @@ def text_batches(tokenizer, texts: Sequence, size: int = 16, max_length: int | N
     )
     # A model without a padding token may hold any id there: the mask leaves it out.
     padding = _PADDING | {"input_ids": tokenizer.pad_token_id or 0}
-    keys = [key for key in encoded if key in padding]
-    rows = [{key: encoded[key][i] for key in keys} for i in range(len(encoded["input_ids"]))]
-    return [_padded(rows[i : i + size], padding) for i in range(0, len(rows), size)]
+    rows = {key: list(map(torch.tensor, encoded[key])) for key in encoded if key in padding}
+    return [
+        {key: pad_sequence(of[i : i + size], batch_first=True, padding_value=padding[key]) for key, of in rows.items()}
+        for i in range(0, len(encoded["input_ids"]), size)
+    ]
 
 
 def counting(batches: Iterable[dict[str, Tensor]], ids: Iterable[int]) -> list[dict[str, Tensor]]:
     """The same batches with every token labelled special whose id is not among `ids`: read, but not counted."""
     wanted = torch.tensor(sorted(ids))
-    return [
-        batch
-        | dict(special_tokens_mask=batch["special_tokens_mask"] | (~torch.isin(batch["input_ids"], wanted)).long())
-        for batch in batches
-    ]
 
+    def special(batch: dict[str, Tensor]) -> Tensor:
+        return batch["special_tokens_mask"] | (~torch.isin(batch["input_ids"], wanted)).long()
 
-def _padded(rows: list[dict[str, list[int]]], padding: dict[str, int]) -> dict[str, Tensor]:
-    longest = max(len(row["input_ids"]) for row in rows)
-    return {
-        key: torch.tensor([row[key] + [padding[key]] * (longest - len(row[key])) for row in rows]) for key in rows[0]
-    }
+    return [batch | dict(special_tokens_mask=special(batch)) for batch in batches]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.networks.sites import Site, find, listening
 
-Receive = Callable[[Site, Tensor, Tensor, Mapping], None]
+Receive = Callable[[Site, Float[Tensor, "n d"]], None]  # the states that count, of one site in one batch
 # Keys of a batch whose positions are read from numbers, not from words: a series has no padding and no special tokens.
 NUMBERS = ("past_values", "context")
 
@@ -63,30 +64,18 @@ def capture(
     Raises IsonumError on an unknown site or architecture, a missing mask, padding on the left without position_ids,
     ids or lengths beyond the model's, a site that was not met once a batch, and where no position counts.
     """
-    wanted = _wanted(model, sites, blocks, norm)
-    moments: dict[str, Moments] = {}
-    dropped = dict.fromkeys((site.name for site in wanted), 0)
+    wanted, moments, dropped = _wanted(model, sites, blocks, norm), {}, Counter()
 
-    def receive(site: Site, states: Tensor, keep: Tensor, batch: Mapping) -> None:
-        dropped[site.name] += int((~keep).sum())
-        if not keep.any():
-            return
+    def receive(site: Site, rows: Tensor) -> None:
         try:
-            found = Moments.of(states[keep])
+            found = Moments.of(rows)
         except IsonumError as error:
             raise IsonumError(f"at site {site.name!r}: {error}") from error
-        so_far = moments.get(site.name)
-        moments[site.name] = found if so_far is None else so_far.merge(found)
+        moments[site.name] = moments[site.name].merge(found) if site.name in moments else found
 
-    for batch in _listed(batches):
-        _pass(model, batch, wanted, receive)
-    for site in wanted:
-        if site.name not in moments:
-            raise IsonumError(
-                f"at least one position had to count at site {site.name!r}, got none: the masks left "
-                f"out all {dropped[site.name]}. Check attention_mask and special_tokens_mask."
-            )
-    return {site.name: replace(moments[site.name], dropped=dropped[site.name]) for site in wanted}
+    for _, kept in _passes(model, batches, wanted, receive):
+        dropped.update({stream: int((~keep).sum()) for stream, keep in kept.items()})
+    return {site.name: replace(moments[site.name], dropped=dropped[site.stream]) for site in wanted}
 
 
 def collect(
@@ -109,23 +98,18 @@ def collect(
             f"sites of one stream and limit >= 1 were expected, got {names} and limit={limit}. Collect encoder and "
             "decoder one by one."
         )
-    parts: dict[str, list[Tensor]] = {site.name: [] for site in wanted}
-    words, taken = [], 0
+    parts, words, taken = {site.name: [] for site in wanted}, [], 0
 
-    def receive(site: Site, states: Tensor, keep: Tensor, batch: Mapping) -> None:
-        parts[site.name].append(states[keep][: limit - taken].cpu())
-        if site is wanted[-1]:
-            ids = batch.get(f"{site.stream}input_ids", torch.full(keep.shape, -1, device=keep.device))
-            words.append(ids[keep][: limit - taken].cpu())
+    def receive(site: Site, rows: Tensor) -> None:
+        parts[site.name].append(rows[: limit - taken].cpu())
 
-    for batch in _listed(batches):
-        _pass(model, batch, wanted, receive)
+    for batch, kept in _passes(model, batches, wanted, receive):
+        ids = [batch[f"{stream}input_ids"][keep] for stream, keep in kept.items()]
+        words += ids or [torch.full((len(parts[wanted[0].name][-1]),), -1)]
         taken += len(words[-1])
         if taken >= limit:
             break
-    if taken == 0:
-        raise IsonumError("at least one position had to count, got none. Check both masks.")
-    return Sample(torch.cat(words), {name: torch.cat(part) for name, part in parts.items()})
+    return Sample(torch.cat(words)[:limit].cpu(), {name: torch.cat(part) for name, part in parts.items()})
 
 
 def _wanted(model: nn.Module, names: Iterable[str] | None, blocks: str | None, norm: str | None) -> list[Site]:
@@ -138,37 +122,55 @@ def _wanted(model: nn.Module, names: Iterable[str] | None, blocks: str | None, n
     return [site for name, site in known.items() if name in names]
 
 
-def _listed(batches: Mapping | Iterable) -> Iterable[Mapping]:
-    """The batches one by one; one batch is a list of one."""
-    batch = None
+def _passes(
+    model: nn.Module, batches: Mapping | Iterable, wanted: list[Site], receive: Receive
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """One forward pass a batch: its states go to `receive` and nowhere else, then it comes back with its masks."""
+    if model.training:
+        raise IsonumError("capture needs a model in eval mode, got one in training mode: dropout. Call model.eval().")
+    batch, counted, left = None, Counter(), Counter()
     for batch in [batches] if isinstance(batches, Mapping) else batches:
         if not isinstance(batch, Mapping):
             raise IsonumError(
                 f"a batch was expected as a mapping with input_ids and two masks, got {type(batch).__name__}. "
                 "Make batches from text by text_batches(tokenizer, texts)."
             )
-        yield batch
+        device = next(model.parameters()).device
+        try:
+            batch = {key: torch.as_tensor(value).to(device) for key, value in batch.items()}
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise IsonumError(
+                f"{', '.join(batch)} were expected as numbers in rows of one length, got others ({error}). Pad the "
+                "rows alike, with 0 in attention_mask, or let text_batches do it."
+            ) from None
+        numbers = not any(key.endswith("input_ids") for key in batch) and any(key in batch for key in NUMBERS)
+        kept = {} if numbers else {stream: _kept(model, batch, stream) for stream in {site.stream for site in wanted}}
+        _pass(model, batch, kept, wanted, receive)
+        yield batch, kept
+        for stream, keep in kept.items():
+            counted[stream] += int(keep.sum())
+            left[stream] += int((~keep).sum())
     if batch is None:
         raise IsonumError("at least one batch was expected, got none. An iterator that was read before is empty.")
+    for stream in (stream for stream, n in counted.items() if n == 0):
+        raise IsonumError(
+            f"at least one position had to count in {stream}input_ids, got none: the masks left out all "
+            f"{left[stream]}. Check attention_mask and special_tokens_mask."
+        )
 
 
-def _pass(model: nn.Module, batch: Mapping, wanted: list[Site], receive: Receive) -> None:
-    """One forward pass over one batch; each site's states go to `receive` and nowhere else."""
-    if model.training:
-        raise IsonumError("capture needs a model in eval mode, got one in training mode: dropout. Call model.eval().")
-    device = next(model.parameters()).device
-    batch = {key: _tensor(key, value).to(device) for key, value in batch.items()}
-    numbers = not any(key.endswith("input_ids") for key in batch) and any(key in batch for key in NUMBERS)
-    kept = {} if numbers else {stream: _kept(model, batch, stream) for stream in {site.stream for site in wanted}}
-
+def _pass(
+    model: nn.Module, batch: dict[str, Tensor], kept: dict[str, Tensor], wanted: list[Site], receive: Receive
+) -> None:
     def met(site: Site, states: Tensor) -> None:
-        keep = torch.ones(states.shape[:-1], dtype=torch.bool, device=device) if numbers else kept[site.stream]
+        keep = kept.get(site.stream, torch.ones(states.shape[:-1], dtype=torch.bool, device=states.device))
         if states.shape[:-1] != keep.shape:
             raise IsonumError(
                 f"site {site.name!r} was expected to give one state a position, {tuple(keep.shape)}, got "
                 f"{tuple(states.shape)}: the model pads or crops by itself. Give a length that it leaves as it is."
             )
-        receive(site, states, keep, batch)
+        if keep.any():
+            receive(site, states[keep])
 
     given = {key: value for key, value in batch.items() if not key.endswith("special_tokens_mask")}
     if "use_cache" in inspect.signature(model.forward).parameters:
@@ -176,22 +178,12 @@ def _pass(model: nn.Module, batch: Mapping, wanted: list[Site], receive: Receive
     try:
         with torch.no_grad(), listening(wanted, met):
             model(**given)
+    except IsonumError:
+        raise
     except (AttributeError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, IsonumError):
-            raise
         said = next(iter(str(error).splitlines()), type(error).__name__)
         kind, keys = type(model).__name__, ", ".join(given)
         raise IsonumError(f"{kind} was expected to read {keys}, got from it: {said}. Give it its own keys.") from error
-
-
-def _tensor(key: str, value) -> Tensor:
-    try:
-        return torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise IsonumError(
-            f"{key} was expected as numbers in rows of one length, got {type(value).__name__} of another kind. "
-            "Pad the rows alike, with 0 in attention_mask, or let text_batches do it."
-        ) from None
 
 
 def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Tensor, "B T"]:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutput
 
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.tokens import EOS, PAD, MeanScale
@@ -123,32 +122,25 @@ def sample_paths(
     paths: int,
     generator: torch.Generator,
 ) -> Float[Tensor, "n H S"]:
-    """Futures drawn token by token from a token model and turned back to numbers, in the units of the series.
+    """Futures drawn token by token from a decoder and turned back to numbers, in the units of the series.
 
     Only the ids of bins are drawn, never padding or end of series: their probability is shared out among the bins.
     A series is read once; then its S paths run side by side. The generator lives on the model's device. The model's
-    mode is left as it is: call `.eval()` first where it has dropout. IsonumError below one step or path.
+    mode is left as it is: call `.eval()` first where it has dropout. IsonumError below one step or path, and on a
+    model with an encoder.
     """
-    if horizon < 1 or paths < 1:
-        raise IsonumError(f"at least one step and one path were expected, got horizon={horizon}, paths={paths}.")
+    if horizon < 1 or paths < 1 or model.config.is_encoder_decoder:
+        got = f"{type(model).__name__}, horizon={horizon}, paths={paths}"
+        raise IsonumError(f"a decoder alone and at least one step and one path were expected, got {got}.")
     coded = [tokeniser.encode(x) for x in context]
     read = _ids(coded).to(next(model.parameters()).device)
-    first = tokeniser.n_special + 1
-    # What the paths of a series have in common is read once, and then repeated.
-    fixed, drawn, cache = {}, [], None
-    if model.config.is_encoder_decoder:
-        mask = (read != PAD).long()
-        states = model.get_encoder()(input_ids=read, attention_mask=mask).last_hidden_state
-        states, mask = (each.repeat_interleave(paths, dim=0) for each in (states, mask))
-        fixed = {"encoder_outputs": BaseModelOutput(states), "attention_mask": mask}
-        name, fed = "decoder_input_ids", torch.full_like(mask[:, :1], model.config.decoder_start_token_id)
-    else:
-        if read.shape[1] > 1:
-            cache = model(input_ids=read[:, :-1], use_cache=True).past_key_values
-            cache.batch_repeat_interleave(paths)
-        name, fed = "input_ids", read[:, -1:].repeat_interleave(paths, dim=0)
+    first, drawn, cache = tokeniser.n_special + 1, [], None
+    if read.shape[1] > 1:
+        cache = model(input_ids=read[:, :-1], use_cache=True).past_key_values
+        cache.batch_repeat_interleave(paths)
+    fed = read[:, -1:].repeat_interleave(paths, dim=0)
     for _ in range(horizon):
-        out = model(**fixed, **{name: fed}, past_key_values=cache, use_cache=True)
+        out = model(input_ids=fed, past_key_values=cache, use_cache=True)
         cache = out.past_key_values
         weights = out.logits[:, -1, first:].float().softmax(-1)
         fed = first + torch.multinomial(weights, 1, generator=generator)

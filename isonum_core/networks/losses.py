@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -66,8 +65,8 @@ def cosreg(states: States, mask: Tensor | None = None, group: Group | None = Non
     rows = _rows(states, mask)
     found = Directions.of(rows)
     if group is not None:
-        counts = _total(torch.tensor([found.n, found.zeros], device=found.unit_sum.device), group).tolist()
-        found = Directions(counts[0], _AllReduce.apply(found.unit_sum, group), counts[1])
+        n, zeros = _total(torch.tensor([found.n, found.zeros], device=rows.device), group).tolist()
+        found = Directions(n, _total(found.unit_sum, group), zeros)
     return mean_cosine(found).to(rows.dtype)
 
 
@@ -94,7 +93,7 @@ def pooled_covariance(batches: Iterable[States], limit: int = 250_000) -> Float[
         pair = isinstance(batch, tuple) and len(batch) == 2 and batch[1].dtype == torch.bool
         rows = _rows(*batch) if pair else _rows(batch, None)
         found = Moments.of(rows.detach()[: limit - (pooled.n if pooled else 0)])
-        pooled = found if pooled is None else pooled.merge(found)
+        pooled = pooled.merge(found) if pooled else found
         if pooled.n >= limit:
             break
     if pooled is None:
@@ -107,17 +106,16 @@ def whole(moments: Moments, group: Group | None) -> Moments:
     if group is None:
         return moments
     n = _total(torch.tensor(moments.n, device=moments.mean.device), group)
-    everywhere = partial(_AllReduce.apply, group=group)
-    mean = everywhere(moments.n * moments.mean) / n
+    mean = _total(moments.n * moments.mean, group) / n
     away = mean - moments.mean
     dense = moments.covariance * (moments.n - 1) + moments.n * torch.outer(away, away)
     return dataclasses.replace(
         moments,
-        directions=Directions(int(n), everywhere(moments.directions.unit_sum)),
+        directions=Directions(int(n), _total(moments.directions.unit_sum, group)),
         mean=mean,
         rows=None,
-        dense=everywhere(dense),
-        **{name: everywhere(value) for name, value in moments.about(mean).items()},
+        dense=_total(dense, group),
+        **{name: _total(value, group) for name, value in moments.about(mean).items()},
     )
 
 
@@ -154,17 +152,16 @@ class _AllReduce(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, group):
         ctx.group = group
-        return _total(x, group)
+        total = x.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total, group=group)
+        return total
 
     @staticmethod
     def backward(ctx, slope):
         return _total(slope, ctx.group), None
 
 
-def _total(x: Tensor, group: Group) -> Tensor:
-    x = x.detach().clone().contiguous()
-    torch.distributed.all_reduce(x, group=group)
-    return x
+_total = _AllReduce.apply
 
 
 def _rows(states: States, mask: Tensor | None) -> Float[Tensor, "n d"]:

@@ -124,14 +124,9 @@ def patched_model(config: Patched, seed: int) -> PatchedModel:
         return PatchedModel(config).train()
 
 
-def _halved(layers: int) -> dict[str, int]:
-    return dict(num_hidden_layers=layers - layers // 2, num_decoder_layers=layers // 2)
-
-
 # Class, and what its configuration says beside the sizes. Feed-forward widths are chosen so that all models have the
 # same number of parameters to 2 %; T5 has half of its blocks in the encoder, half in the decoder. Patches come as
 # vectors, so one word is enough.
-BERT = partial(transformers.BertModel, add_pooling_layer=False)
 ONE = dict(vocab_size=1, bos_token_id=0, eos_token_id=0, pad_token_id=0)
 TRUNKS = {
     "gpt2": (transformers.GPT2Model, lambda c: dict(max_position_embeddings=c.context // c.patch, **ONE)),
@@ -143,8 +138,8 @@ TRUNKS = {
     "t5": (
         transformers.T5Model,
         lambda c: (
-            dict(d_kv=c.d // c.heads, d_ff=3 * c.d, **ONE)
-            | dict(num_hidden_layers=c.layers - c.layers // 2, num_decoder_layers=c.layers // 2)
+            dict(d_kv=c.d // c.heads, d_ff=3 * c.d, num_decoder_layers=c.layers // 2, **ONE)
+            | dict(num_hidden_layers=c.layers - c.layers // 2)
         ),
     ),
     "patchtst": (transformers.PatchTSTModel, lambda c: dict(ffn_dim=4 * c.d)),

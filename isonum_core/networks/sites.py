@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 
@@ -107,12 +107,10 @@ def listening(wanted: list[Site], receive: Callable[[Site, Tensor], None]) -> It
             return site.module.register_forward_pre_hook(entered, with_kwargs=True)
         return site.module.register_forward_hook(lambda module, args, out: met(site, out))
 
-    handles = [hook(site) for site in wanted]
-    try:
+    with ExitStack() as handles:  # each handle takes its hook away as it is left
+        for site in wanted:
+            handles.enter_context(hook(site))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
     if fired != list(calls) or any(calls[site.name] != site.turns for site in wanted):
         raise IsonumError(
             f"every site was expected to be met once a pass, in this order, got calls {calls}, in the order "

@@ -49,10 +49,19 @@ def tiny_model(config: Tiny, seed: int) -> nn.Module:
             "d divisible by 2 heads was expected, and in direct models context by patch and no table to tie, got "
             f"{config}. Change the one that is off."
         )
+    kind, more = ARCHITECTURES[config.architecture]
+    found = configured(config.architecture, config, **more(config))
+    # Given to T5Config, tie_word_embeddings=False would leave the tables tied (transformers 5) and switch off the
+    # factor d^-1/2 on the logits instead. Set here, it gives all four tables weights of their own, and the factor
+    # stays; the encoder's and the decoder's are then tied again. The arms differ in the output table and nothing else.
+    found.tie_word_embeddings = config.tied
     # transformers draws weights from torch's global generator: it is lent for this call and given back as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ARCHITECTURES[config.architecture](config).train()
+        model = kind(found).train()
+    if not direct:
+        model.set_input_embeddings(model.get_input_embeddings())
+    return model
 
 
 # Classes of configurations, and what all models here have in common: no dropout, numbers as they are.
@@ -74,43 +83,29 @@ def configured(kind: str, c: Any, **more: Any) -> transformers.PreTrainedConfig:
     return CONFIGURATIONS[kind][0](**(sizes | CONFIGURATIONS[kind][1] | more))
 
 
-def _words(c: Tiny) -> dict:
+def _words(c: Tiny) -> dict[str, int]:
     special = dict(bos_token_id=EOS, eos_token_id=EOS, pad_token_id=PAD)
     return dict(vocab_size=c.vocabulary, max_position_embeddings=c.context + c.horizon, **special)
 
 
-def _gpt2(c: Tiny) -> nn.Module:
-    return transformers.GPT2LMHeadModel(configured("gpt2", c, tie_word_embeddings=c.tied, **_words(c)))
-
-
-def _llama(c: Tiny) -> nn.Module:
-    more = dict(intermediate_size=4 * c.d, tie_word_embeddings=c.tied, **_words(c))
-    return transformers.LlamaForCausalLM(configured("llama", c, **more))
-
-
-def _t5(c: Tiny) -> nn.Module:
-    sizes = dict(d_kv=c.d // c.heads, d_ff=4 * c.d, num_decoder_layers=c.layers)
-    found = configured("t5", c, **sizes, vocab_size=c.vocabulary, pad_token_id=PAD, eos_token_id=EOS)
-    # Given to T5Config, tie_word_embeddings=False would leave the tables tied (transformers 5) and switch off the
-    # factor d^-1/2 on the logits instead. Set here, it gives all four tables weights of their own, and the factor
-    # stays; the encoder's and the decoder's are then tied again. The arms differ in the output table and nothing else.
-    found.tie_word_embeddings = c.tied
-    model = transformers.T5ForConditionalGeneration(found)
-    model.set_input_embeddings(model.get_input_embeddings())
-    return model
-
-
-def _patchtst(c: Tiny) -> nn.Module:
+# Class of the whole model, and what its configuration says beside the sizes.
+TOKEN = {
+    "gpt2": (transformers.GPT2LMHeadModel, _words),
+    "llama": (transformers.LlamaForCausalLM, lambda c: dict(intermediate_size=4 * c.d, **_words(c))),
+    "t5": (
+        transformers.T5ForConditionalGeneration,
+        lambda c: dict(d_kv=c.d // c.heads, d_ff=4 * c.d, num_decoder_layers=c.layers, **_words(c)),
+    ),
+}
+DIRECT = {
     # The head reads every patch: a mean over patches would lose their order.
-    more = dict(ffn_dim=4 * c.d, prediction_length=c.horizon, pooling_type=None)
-    return transformers.PatchTSTForPrediction(configured("patchtst", c, **more))
-
-
-def _patchtsmixer(c: Tiny) -> nn.Module:
-    more = dict(prediction_length=c.horizon, head_dropout=0.0)
-    return transformers.PatchTSMixerForPrediction(configured("patchtsmixer", c, **more))
-
-
-TOKEN = {"gpt2": _gpt2, "llama": _llama, "t5": _t5}
-DIRECT = {"patchtst": _patchtst, "patchtsmixer": _patchtsmixer}
+    "patchtst": (
+        transformers.PatchTSTForPrediction,
+        lambda c: dict(ffn_dim=4 * c.d, prediction_length=c.horizon, pooling_type=None),
+    ),
+    "patchtsmixer": (
+        transformers.PatchTSMixerForPrediction,
+        lambda c: dict(prediction_length=c.horizon, head_dropout=0.0),
+    ),
+}
 ARCHITECTURES = TOKEN | DIRECT

@@ -67,13 +67,13 @@ def train(
     and optimiser every `every` steps and at the end.
 
     Raises IsonumError when the loss is no longer finite (looked at every 100 steps), and when the checkpoint belongs to
-    another model or another Training.
+    another class of model or another Training; torch says where its shapes do not fit.
     """
     device = next(model.parameters()).device
     optimiser = make_optimiser(model, training)
     losses: list[Tensor] = []
     if checkpoint is not None and Path(checkpoint).exists():
-        losses = list(resume_run(Path(checkpoint), model, optimiser, training))
+        losses = list(_resume(Path(checkpoint), model, optimiser, training))
     mixed = torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
     model.train()
     # Dropout draws from the device's global generator: it is lent for the run, seeded anew at each step, given back.
@@ -95,9 +95,13 @@ def train(
             losses.append(value.detach())
             done = step + 1
             if done % LOOK == 0 or done == training.steps:
-                _check(losses[-LOOK:], done)
+                if len(bad := (~torch.stack(losses[-LOOK:]).isfinite()).nonzero()):
+                    step = max(0, done - LOOK) + int(bad[0])
+                    raise IsonumError(
+                        f"a finite loss was expected, got none from step {step} on. Lower the rate or clip."
+                    )
             if checkpoint is not None and (done == training.steps or (every and done % every == 0)):
-                save_run(Path(checkpoint), model, optimiser, training, losses)
+                _save(Path(checkpoint), model, optimiser, training, losses)
     return torch.stack(losses).float().cpu()
 
 
@@ -151,33 +155,25 @@ class CoupledAdam(Optimizer):
                 p.sub_(group["lr"] / (1 - b1**t) * state["m"] / ((v / (1 - b2**t)).sqrt() + group["eps"]))
 
 
-def save_run(path: Path, model: nn.Module, optimiser: Optimizer, training: Training, losses: list[Tensor]) -> None:
+def _save(path: Path, model: nn.Module, optimiser: Optimizer, training: Training, losses: list[Tensor]) -> None:
     """Weights, buffers, optimiser and losses in one file; a kill leaves the old file or the new."""
     state = dict(model=model.state_dict(), optimiser=optimiser.state_dict(), losses=torch.stack(losses))
     part = path.with_name(path.name + ".part")
-    torch.save({"training": dataclasses.asdict(training), **state}, part)
+    torch.save({"run": _run(model, training), **state}, part)
     os.replace(part, path)
 
 
-def resume_run(path: Path, model: nn.Module, optimiser: Optimizer, training: Training) -> Float[Tensor, "steps"]:
-    """Put what `save_run` wrote into model and optimiser; returns the losses of the steps already done."""
+def _resume(path: Path, model: nn.Module, optimiser: Optimizer, training: Training) -> Float[Tensor, "steps"]:
+    """Put what `_save` wrote into model and optimiser; returns the losses of the steps already done."""
     with path.open("rb") as file:
         state = torch.load(file, map_location=next(model.parameters()).device, weights_only=True)
-    before, now = state["training"], dataclasses.asdict(training)
-    if before != now:
-        changed = ", ".join(f"{k} {before.get(k)} -> {now[k]}" for k in now if before.get(k) != now[k])
-        raise IsonumError(f"{path.name} was written by another Training ({changed}). Use that one, or another file.")
-    try:
-        model.load_state_dict(state["model"])
-    except RuntimeError:
-        kind = type(model).__name__
-        raise IsonumError(f"{path.name} does not fit {kind}: other weights or shapes. Use its model.") from None
+    before, now = state["run"], _run(model, training)
+    if changed := ", ".join(f"{k} {before.get(k)} -> {now[k]}" for k in now if before.get(k) != now[k]):
+        raise IsonumError(f"{path.name} was written by another run ({changed}). Use its settings, or another file.")
+    model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     return state["losses"]
 
 
-def _check(losses: list[Tensor], done: int) -> None:
-    finite = torch.stack(losses).isfinite()
-    if not finite.all():
-        step = done - len(losses) + int((~finite).nonzero()[0])
-        raise IsonumError(f"The loss is not finite from step {step} on. Lower the rate, clip, or look at the data.")
+def _run(model: nn.Module, training: Training) -> dict:
+    return dict(model=type(model).__name__, **dataclasses.asdict(training))

@@ -7,30 +7,29 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors
+
 from isonum_core.errors import IsonumError
 
 POINTER = b"version https://git-lfs"
-LONGEST = 100_000_000  # bytes of a header; safetensors reads no longer one
 OTHER = (".bin", ".pt", ".pth", ".h5", ".ckpt", ".index", ".msgpack", ".gguf")
 
 
 def whole_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, in order of their names, each as long as its header says.
+    """The safetensors files of a checkpoint, in order of their names, each whole.
 
     Raises IsonumError on an adapter without its base model, weights in another format or in a folder inside, pointers
     of Git LFS, shards that the index names and the folder lacks, and files that are cut or something else.
     """
     files = sorted(p for p in folder.glob("*.safetensors") if not p.name.startswith(("adapter_", "consolidated.")))
-    if not files and (folder / "adapter_config.json").is_file():
-        raise IsonumError(
-            f"a whole model was expected in {folder}, got an adapter without its base model. Load both with peft, call "
-            "merge_and_unload() and save_pretrained(), and give that folder."
-        )
     if not files or not (folder / "config.json").is_file():
         others = sorted(p.name for p in folder.glob("*") if p.suffix in OTHER or p.name.startswith("consolidated."))
         cure = "Other weight formats can run code when read: convert them, or choose a revision with safetensors."
         for inside in sorted(folder.glob("*/config.json"))[:1]:
             cure = f"Give {inside.parent.name}, the folder inside it."
+        if not files and (folder / "adapter_config.json").is_file():
+            others = ["an adapter without its base model"]
+            cure = "Load both with peft, call merge_and_unload() and save_pretrained(), and give that folder."
         raise IsonumError(
             f"config.json and *.safetensors were expected in {folder}, got {', '.join(others) or 'neither'}. {cure}"
         )
@@ -50,7 +49,14 @@ def whole_files(folder: Path) -> list[Path]:
             "Fetch what is missing."
         )
     for path in files:
-        _check(path)
+        try:
+            with safetensors.safe_open(path, "pt"):
+                pass
+        except safetensors.SafetensorError as error:
+            raise IsonumError(
+                f"whole safetensors were expected in {path.name}, got {path.stat().st_size} bytes that are cut or "
+                f"something else ({error}). Fetch it again."
+            ) from None
     return files
 
 
@@ -73,22 +79,6 @@ def hashed(files: list[Path], sha256: str | Mapping[str, str] | None) -> dict[st
                 "The file is damaged or another one: delete it and install or fetch it again, or correct the hash."
             )
     return found
-
-
-def _check(path: Path) -> None:
-    """safetensors: eight bytes that say how long the header is, the header, and the weights that it lists."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        read = 8 + length <= size or length > LONGEST
-        header = _object(f"the header of {path.name}", file.read(min(length, LONGEST)) if read else b"{}")
-    try:
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        whole = 8 + length + max(ends, default=0)
-    except (LookupError, TypeError):
-        raise IsonumError(f"places of weights were expected in {path.name}, got others. Fetch it again.") from None
-    if size < whole or size == 8:
-        raise IsonumError(f"{path.name} was expected to have {whole} bytes or more, got {size}: cut. Fetch it again.")
 
 
 def _object(name: str, data: bytes) -> dict:

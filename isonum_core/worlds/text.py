@@ -58,7 +58,7 @@ def word_lists(
     return [", ".join(row) for row in rng.permutation(places).reshape(lists, length)]
 
 
-def read_text(name: str) -> str:
+def published_text(name: str) -> str:
     """A text of `series.toml`, as published: tinyshakespeare, wikitext2_valid, wikitext2_test or sentiment_amazon.
 
     Raises IsonumError for an unknown name, and DataAbsent where the file is not to be had.
@@ -69,8 +69,8 @@ def read_text(name: str) -> str:
 
 
 def labelled_sentences() -> tuple[list[str], Int[np.ndarray, "n"]]:
-    """1000 sentences of reviews, and whether each praises (1) or complains (0): 500 of either. As `read_text`."""
-    lines = read_text("sentiment_amazon").rstrip("\n").split("\n")
+    """1000 sentences of reviews, and whether each praises (1) or complains (0): 500 of either. As `published_text`."""
+    lines = published_text("sentiment_amazon").rstrip("\n").split("\n")
     sentences, labels = zip(*(line.rsplit("\t", 1) for line in lines), strict=True)
     return list(sentences), np.array(labels, dtype=np.int64)
 
