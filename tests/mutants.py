@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(
         "wrong ddof",
         MOMENTS,
-        (("return self.squares / (self.n - 1)", "return self.squares / self.n"),),
+        (("return self.squares / self._freedom()", "return self.squares / self.n"),),
         TWINS,
         dict(name="mean_share", shape=(80, 9)),
     ),
@@ -114,7 +114,7 @@ MUTANTS = (
     Mutant(
         "repeated rows counted as neighbours",
         NEIGHBOURS,
-        (("    first = _first_of_each_chain(y, roundings * eps)\n", "    first = range(len(y))\n"),),
+        (("    y = y[_first_of_each_chain(y, roundings * eps)]\n", ""),),
         ("test_neighbours", "test_rows_equal_up_to_the_rounding_of_their_type_are_one"),
     ),
     Mutant(

@@ -138,9 +138,8 @@ def _measure(w: Tensor, r: float, gauge: Literal["raw rows", "centred rows"]) ->
 
 def _ends(w: Tensor, r: float, mean: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     """Where log Z is smallest and largest on the sphere, as far as the search sees."""
-    length = w.norm(dim=1)
-    rows = w[length.topk(min(LONGEST_ROWS, len(w))).indices]
-    pool = torch.cat([basis.T, mean[None], rows])
+    longest = w.norm(dim=1).topk(min(LONGEST_ROWS, len(w))).indices
+    pool = torch.cat([basis.T, mean[None], w[longest]])
     pool = pool[pool.norm(dim=1) > 0]
     pool = r * torch.nn.functional.normalize(torch.cat([pool, -pool]), dim=1, eps=0.0)
     order = _log_z(w, pool).argsort()
@@ -149,7 +148,7 @@ def _ends(w: Tensor, r: float, mean: Tensor, basis: Tensor) -> tuple[Tensor, Ten
 
 def _best(w: Tensor, r: float, h: Tensor, sign: int) -> Tensor:
     """The best end, lowest for sign -1, after every start has taken its steps and the finalists are polished."""
-    # A fall begins at the mean curvature of log Z at 0; any positive one would do, as it is corrected by factors of two.
+    # A fall begins at the mean curvature of log Z at 0; any positive one would do: it is corrected by factors of two.
     bend = (sign < 0) * (w - w.mean(0)).square().mean().clamp_min(1e-300)
     state = (h, *_look(w, h), bend.expand(len(h)))
     for _ in range(STEPS):
@@ -191,7 +190,7 @@ def _polish(w: Tensor, r: float, h: Tensor, sign: int) -> tuple[float, Tensor]:
 def _step(
     w: Tensor, r: float, sign: int, h: Tensor, value: Tensor, grad: Tensor, bend: Tensor
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
-    """h <- r (L h +- g) / |L h +- g|, g the gradient of log Z: one step up or down of each start, and which were refused.
+    """h <- r (L h +- g) / |L h +- g|, g the gradient of log Z: a step up or down of each start, and who was refused it.
 
     Up with L = 0: the tangent lies below a convex function, so log Z cannot fall. Down to the sphere's lowest point on
     a parabola of curvature L (`bend`) that touches log Z at h: where it does not lie above log Z at the new point the

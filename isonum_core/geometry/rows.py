@@ -15,7 +15,8 @@ from torch import Tensor
 from isonum_core.errors import IsonumError, WeakNumberWarning
 
 Sums = TypeVar("Sums")
-# What the public functions of this wing take: a sample a row.
+# What the public functions of this wing take, a sample a row; a mistake in it is told by `accepted_rows`.
+Array = Tensor | np.ndarray
 Rows = Float[Tensor, "n d"] | Float[np.ndarray, "n d"]
 
 # Squares of float32 values outside this range underflow or overflow, so such states are multiplied in float64;
@@ -24,7 +25,7 @@ SAFE_SCALE = (1e-15, 1e15)
 WIDEST_SCALE = (1e-70, 1e70)
 
 
-def accepted_rows(x: object, mask: Tensor | None = None) -> tuple[Tensor, int]:
+def accepted_rows(x: object, mask: Array | None = None) -> tuple[Tensor, int]:
     """The rows (m, d) of x (n, d) that count, in float32 or float64, and how many the mask (n,) dropped: n - m.
 
     Warns of half precision. Raises IsonumError on a wrong type or shape, integers, a mask that is none, and no rows.
@@ -43,6 +44,7 @@ def accepted_rows(x: object, mask: Tensor | None = None) -> tuple[Tensor, int]:
         raise IsonumError(f"rows must be real floating point, got {x.dtype}. If they are vectors, use x.double().")
     dropped = 0
     if mask is not None:
+        mask = torch.as_tensor(mask)
         if mask.dtype != torch.bool or mask.shape != x.shape[:1]:
             raise IsonumError(
                 f"mask must be boolean of shape ({x.shape[0]},), one entry a row, got {mask.dtype} {tuple(mask.shape)}."
