@@ -114,7 +114,7 @@ MUTANTS = (
     Mutant(
         "repeated rows counted as neighbours",
         NEIGHBOURS,
-        (("    y = y[_first_of_each_chain(y, roundings * eps)]\n", ""),),
+        (("    first = _first_of_each_chain(y, roundings * eps)\n", "    first = range(len(y))\n"),),
         ("test_neighbours", "test_rows_equal_up_to_the_rounding_of_their_type_are_one"),
     ),
     Mutant(

@@ -194,8 +194,10 @@ def _distinct(x: Rows, roundings: float) -> tuple[np.ndarray, float]:
     # In units of a power of two, which is exact, no square leaves float64; + 0 as -0 has bits of its own.
     y = y * 2.0 ** -max(np.frexp(np.abs(y).max())[1], -1000) + 0.0
     bits = np.ascontiguousarray(y).view(f"V{y.shape[1] * y.itemsize}").ravel()
-    y = y[np.sort(np.unique(bits, return_index=True)[1])]
-    y = y[_first_of_each_chain(y, roundings * eps)]
+    first = np.sort(np.unique(bits, return_index=True)[1])
+    y = y if len(first) == n else y[first]  # most often none repeats, and a copy costs as much as the search
+    first = _first_of_each_chain(y, roundings * eps)
+    y = y if len(first) == len(y) else y[first]
     if len(y) < n:
         warnings.warn(
             f"{n - len(y)} of {n} rows repeat another, up to rounding ({roundings * eps:.0e} of their length): the "
