@@ -120,7 +120,7 @@ MUTANTS = (
     Mutant(
         "the band of Hoeffding's lemma is twice as wide",
         "geometry/partition_expansions.py",
-        (("(r * row_diameter(w)) ** 2 / 8", "(r * diameter(w)) ** 2 / 4"),),
+        (("(r * row_diameter(w)) ** 2 / 8", "(r * row_diameter(w)) ** 2 / 4"),),
         ("test_partition_expansions", "test_first_order_is_its_statement"),
         dict(r=0.7),
     ),
