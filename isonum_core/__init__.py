@@ -3,9 +3,9 @@
 The names that a chapter or a user calls first. Each is loaded when it is asked for, so that the command line begins at
 once; everything else is imported from the file where it stands.
 
->>> import torch
+>>> import numpy as np
 >>> from isonum_core import Moments, iso_score
->>> states = torch.randn(1000, 8, generator=torch.Generator().manual_seed(0))  # a round cloud
+>>> states = np.random.default_rng(0).normal(size=(1000, 8))  # a round cloud
 >>> round(float(iso_score(Moments.of(states))), 2)
 0.99
 """
@@ -16,8 +16,7 @@ _WHERE = {
     "errors": ("IsonumError", "WeakNumberWarning"),
     "figures": ("INK", "PALETTE", "citable", "theme"),
     "prose": ("interval", "say"),
-    "geometry.moments": ("Moments",),
-    "geometry.directions": ("Directions",),
+    "geometry.moments": ("Directions", "Moments"),
     "geometry.scores": ("SCORES", "iso_score", "iso_score_star", "mean_cosine", "mean_share", "participation_ratio"),
     "geometry.null": ("iso_score_null", "iso_score_unbiased"),
     "geometry.neighbours": ("two_nn",),

@@ -116,7 +116,13 @@ def provenance(**facts: Any) -> dict:
     Facts may be numbers, words, arrays, tables, lists, dicts and dataclasses; `device="..."` replaces "cpu".
     IsonumError when a fact cannot be written as JSON (an object without a plain form, a NaN or an infinity).
     """
-    facts = {key: _plain(key, value) for key, value in facts.items()}
+    for key, value in facts.items():
+        try:
+            facts[key] = json.loads(json.dumps(value, default=_plain, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise IsonumError(
+                f"The fact {key} should be a finite number, words or a list of them: {error}. Write it plainly."
+            ) from error
     return {**environment(facts.pop("device", "cpu"), "isonum", "matplotlib", "seaborn"), "facts": facts}
 
 
@@ -206,24 +212,16 @@ def _checked(id: str, data: pd.DataFrame, caption: str, alt: str) -> tuple[str, 
     return caption, alt
 
 
-def _plain(name: str, value: Any) -> Any:
-    """A fact as JSON types, or an IsonumError."""
+def _plain(value: Any) -> Any:
+    """A fact that JSON does not know, one level plainer."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = dataclasses.asdict(value)
+        return dataclasses.asdict(value)
     if isinstance(value, pd.DataFrame | pd.Series):
-        value = value.to_dict("list" if isinstance(value, pd.DataFrame) else "dict")
+        return value.to_dict("list" if isinstance(value, pd.DataFrame) else "dict")
     if isinstance(value, np.ndarray | np.generic | torch.Tensor):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(key): _plain(f"{name}.{key}", item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | range):
-        return [_plain(name, item) for item in (sorted(value) if isinstance(value, set) else value)]
+        return value.tolist()
     if isinstance(value, torch.device | torch.dtype):
         return str(value)
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float) and np.isfinite(value):
-        return value
-    raise IsonumError(
-        f"The fact {name} should be a finite number, words or a list of them, got {value!r}. Write it plainly."
-    )
+    if isinstance(value, set | range):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no plain form")

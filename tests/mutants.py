@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(
         "wrong ddof",
         MOMENTS,
-        (("return self.squares / (self.n - 1)", "return self.squares / self.n"),),
+        (("return self.squares / self._freedom()", "return self.squares / self.n"),),
         TWINS,
         dict(name="mean_share", shape=(80, 9)),
     ),
@@ -120,7 +120,7 @@ MUTANTS = (
     Mutant(
         "the band of Hoeffding's lemma is twice as wide",
         "geometry/partition_expansions.py",
-        (("(r * diameter(w)) ** 2 / 8", "(r * diameter(w)) ** 2 / 4"),),
+        (("(r * row_diameter(w)) ** 2 / 8", "(r * row_diameter(w)) ** 2 / 4"),),
         ("test_partition_expansions", "test_first_order_is_its_statement"),
         dict(r=0.7),
     ),

@@ -8,8 +8,12 @@ import torch
 
 from isonum_core import Directions, IsonumError, Moments
 from isonum_core.errors import WeakNumberWarning
-from isonum_core.geometry import directions, moments
+from isonum_core.geometry import moments
+from isonum_core.geometry.neighbours import cluster_centred_cosine, mle_dimension, two_nn
+from isonum_core.geometry.partition import eigenvector_heuristic, partition_isotropy, partition_isotropy_centred
+from isonum_core.geometry.partition_expansions import first_order, hull_inradius, isotropy_order_one
 from isonum_core.geometry.rows import accepted_rows
+from isonum_core.geometry.scores import iso_score_star
 
 FIELDS = ["mean", "squares", "cubes", "fourths", "covariance"]
 
@@ -106,15 +110,15 @@ def test_unshifted_float32_products_would_break_the_promise(rng):
     assert torch.linalg.norm(raw - exact) / torch.linalg.norm(exact) > 1e-3
 
 
-@pytest.mark.parametrize("module, sums", [(directions, Directions), (moments, Moments)])
-def test_no_chunk_is_summed_in_mixed_precision(rng, monkeypatch, module, sums):
-    chunk = module._one_chunk
+@pytest.mark.parametrize("name, sums", [("_directions", Directions), ("_moments", Moments)])
+def test_no_chunk_is_summed_in_mixed_precision(rng, monkeypatch, name, sums):
+    chunk = getattr(moments, name)
 
     def watched(rows):
         assert not torch.is_autocast_enabled("cpu")
         return chunk(rows)
 
-    monkeypatch.setattr(module, "_one_chunk", watched)
+    monkeypatch.setattr(moments, name, watched)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.is_autocast_enabled("cpu") and sums.of(cloud(rng, 100, 12).float()).n == 100
 
@@ -215,9 +219,48 @@ def test_a_refusal_counts_the_rows_of_the_whole(rng, sums):
         sums.of(x)
 
 
-def test_arrays_are_refused_with_a_sentence():
-    with pytest.raises(IsonumError, match=r"tensor of shape \(n, d\), got ndarray.*as_tensor"):
-        accepted_rows(np.ones((4, 2)))  # `Moments.of` is typed, and the type check of the tests comes first
+DOORS = {
+    "Moments": lambda x: Moments.of(x).covariance.tolist(),
+    "Directions": lambda x: Directions.of(x).unit_sum.tolist(),
+    "two_nn": two_nn,
+    "mle_dimension": lambda x: mle_dimension(x, 5),
+    "cluster_centred_cosine": lambda x: cluster_centred_cosine(x, np.random.default_rng(0)),
+    "partition_isotropy": partition_isotropy,
+    "partition_isotropy_centred": partition_isotropy_centred,
+    "eigenvector_heuristic": eigenvector_heuristic,
+    "first_order": first_order,
+    "hull_inradius": hull_inradius,
+    "isotropy_order_one": lambda x: isotropy_order_one(x, 0.1),
+}
+ARRAYS = {
+    "float32": lambda x: x.astype("f4"),
+    "reversed": lambda x: x[::-1],
+    "columns first": np.asfortranarray,
+    "of a larger one": lambda x: np.concatenate([x, x], axis=1)[::2, : x.shape[1]],
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+@pytest.mark.parametrize("door", DOORS)
+def test_an_array_of_floats_is_what_the_tensor_is(rng, door, kind):
+    array = ARRAYS[kind](rng.normal(size=(60, 3)))
+    array.flags.writeable = False  # as pandas and memory maps give it
+    expected = DOORS[door](torch.from_numpy(array.copy()))
+    assert DOORS[door](array) == expected
+
+
+def test_masks_and_priors_may_be_arrays(rng):
+    x, mask, prior = rng.normal(size=(9, 4)), np.arange(9) < 7, np.diag([1.0, 2.0, 3.0, 4.0])
+    of_arrays, of_tensors = Moments.of(x, mask), Moments.of(*map(torch.from_numpy, (x, mask)))
+    assert of_arrays.dropped == of_tensors.dropped == 2
+    assert iso_score_star(of_arrays, 0.5, prior) == iso_score_star(of_tensors, 0.5, torch.from_numpy(prior))
+
+
+def test_lists_and_integer_arrays_are_refused_with_a_sentence():
+    with pytest.raises(IsonumError, match=r"tensor or array of shape \(n, d\), got list.*as_tensor"):
+        accepted_rows([[1.0, 2.0]])  # `Moments.of` is typed, and the type check of the tests comes first
+    with pytest.raises(IsonumError, match="real floating point, got torch.int64"):
+        Moments.of(np.arange(6).reshape(3, 2))
 
 
 MASKS = {

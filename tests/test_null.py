@@ -42,7 +42,7 @@ def test_the_cap_holds_and_is_reached(n, d):
 def test_an_isotropic_cloud_scores_one_half_at_n_equal_to_d():
     assert null.iso_score_null(768, 768) == pytest.approx(0.5, abs=0.002)
     for n, d in [(8, 64), (64, 64), (500, 10)]:
-        from_law = (null.participation_ratio_null(n, d) - 1) / (d - 1)
+        from_law = (SCORES["participation_ratio"].null(n, d) - 1) / (d - 1)
         assert null.iso_score_null(n, d) == pytest.approx(from_law, rel=1e-12)  # (n - 2)/(n + d), by algebra
         assert null.iso_score_null(n, d) < null.iso_score_cap(n, d)
 
@@ -59,7 +59,7 @@ def test_the_law_scales_iso_score_by_n_minus_2_over_n_plus_pr(n, pr):
 def test_the_law_is_the_harmonic_mean_of_an_isotropic_gaussian(rng, n, d):
     inverse = [1 / float(scores.participation_ratio(Moments.of(gaussian(rng, n, d)))) for _ in range(400)]
     mean, error = mean_and_error(inverse)
-    assert abs(mean - 1 / null.participation_ratio_null(n, d)) < 4.5 * error  # exact, so only Monte Carlo is left
+    assert abs(mean - 1 / SCORES["participation_ratio"].null(n, d)) < 4.5 * error  # exact, so only Monte Carlo is left
     assert error < 0.01 * mean
 
 
@@ -83,7 +83,7 @@ def test_heavy_tails_lower_the_sampled_ratio_below_the_law(rng):
         return float(scores.participation_ratio(Moments.of(torch.from_numpy(x))))
 
     mean, error = mean_and_error([draw() for _ in range(300)])
-    assert mean + 10 * error < null.participation_ratio_null(8, 64)  # 5.2 against 6.25: Gaussian data only
+    assert mean + 10 * error < SCORES["participation_ratio"].null(8, 64)  # 5.2 against 6.25: Gaussian data only
 
 
 @pytest.mark.parametrize("name", ["mean_cosine", "mean_cosine_gram"])
@@ -100,7 +100,9 @@ def test_null_of_the_mean_share_is_a_ratio_of_expectations(rng):
         m = Moments.of(gaussian(rng, 10, 6))
         pairs.append((float(m.mean @ m.mean), float(m.trace)))
     mean_sq, trace = np.array(pairs).mean(0)
-    assert mean_sq / (mean_sq + trace) == pytest.approx(null.mean_share_null(10, 6), rel=0.1)  # 4.5 standard errors
+    assert mean_sq / (mean_sq + trace) == pytest.approx(
+        SCORES["mean_share"].null(10, 6), rel=0.1
+    )  # 4.5 standard errors
 
 
 def brute_force_traces(x):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isonum_core.errors import IsonumError
-from isonum_core.theory.toys.optimisers import ARMS, Optimisers, _direction, run, trained
+from isonum_core.theory.toys.optimisers import ARMS, Optimisers, _direction, run, train_head
 
 SHORT = Optimisers(seeds=(0, 1), vocabulary=30, unused=4, contexts=8, d=4, steps=60, every=20)
 
@@ -29,7 +29,7 @@ def test_the_sum_of_rows_is_conserved_where_the_proof_says_so_and_only_there():
 
 
 def test_weight_decay_shrinks_the_sum_by_exactly_its_factor():
-    states = trained(SHORT, "weight decay")
+    states = train_head(SHORT, "weight decay")
     arm = ARMS["weight decay"]
     expected = states[0].w.sum(1) * (1 - arm.rate * arm.decay) ** SHORT.steps
     assert (states[-1].w.sum(1) - expected).abs().max() < 1e-13
@@ -120,13 +120,13 @@ def test_any_row_can_be_computed_alone():
 
 
 def test_an_arm_is_trained_once_and_again_for_another_configuration():
-    assert trained(SHORT, "SGD") is trained(replace(SHORT), "SGD")
-    other = trained(replace(SHORT, seeds=(1, 0)), "SGD")[-1].w
-    assert not other.equal(trained(SHORT, "SGD")[-1].w)
+    assert train_head(SHORT, "SGD") is train_head(replace(SHORT), "SGD")
+    other = train_head(replace(SHORT, seeds=(1, 0)), "SGD")[-1].w
+    assert not other.equal(train_head(SHORT, "SGD")[-1].w)
     # A batched product may sum in another order: rounding, carried through 60 steps.
-    assert (other.flip(0) - trained(SHORT, "SGD")[-1].w).abs().max() < 1e-9
+    assert (other.flip(0) - train_head(SHORT, "SGD")[-1].w).abs().max() < 1e-9
 
 
 def test_unknown_arm_is_named():
     with pytest.raises(IsonumError, match="unknown arm 'adagrad'; expected one of SGD"):
-        trained(SHORT, "adagrad")
+        train_head(SHORT, "adagrad")

@@ -85,10 +85,10 @@ def test_every_step_is_monotone(seed):
     w = torch.from_numpy(g.standard_normal((n, d)) + g.uniform(0, 2) * g.standard_normal(d))
     start = torch.from_numpy(g.standard_normal((20, d)))
     start = r * start / start.norm(dim=1, keepdim=True)
-    for step, sign in ((partition._climb, 1), (partition._fall, -1)):
-        state = (start, *partition._look(w, start), torch.full((20,), 1e-3, dtype=torch.float64))
+    for sign, bend in ((1, 0.0), (-1, 1e-3)):
+        state = (start, *partition._look(w, start), torch.full((20,), bend, dtype=torch.float64))
         for _ in range(60):
-            new, _ = step(w, r, *state)
+            new, _ = partition._step(w, r, sign, *state)
             room = 1e-13 * (1 + r * float(w.norm(dim=1).max()))  # rounding of logits of that size
             assert (sign * (new[1] - state[1]) >= -room).all()
             # Rounding of one normalisation.

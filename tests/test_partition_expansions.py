@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.partition_expansions import (
     Bracket,
-    diameter,
     first_order,
     hull_inradius,
     isotropy_order_one,
     log_partition_bounds,
     phi,
+    row_diameter,
     row_spectrum,
     sphere_maximum,
 )
@@ -65,7 +65,7 @@ def sphere_extremes(w, r, k=20_001):
 
 def second_order(w, r):
     """delta(r) between two quadratic problems: q_c(h) = <wbar, h> + c h^T C h at c = phi(-rD) and phi(rD)."""
-    low, high = log_partition_bounds(w, r, diameter(w))
+    low, high = log_partition_bounds(w, r, row_diameter(w))
     mean, spectrum, basis = row_spectrum(w)
     lin = basis.T @ mean
     estimate = sphere_maximum(lin, spectrum / 2, r) + sphere_maximum(-lin, -spectrum / 2, r)
@@ -125,7 +125,7 @@ def test_log_z_lies_in_all_three_bands_in_every_direction(seed):
     mean, spectrum, basis = row_spectrum(w)
     excess = (h @ w.T).logsumexp(1) - math.log(n) - h @ mean  # K(h)
     quadratic = ((h @ basis) ** 2 * spectrum).sum(1)  # h^T C h
-    y = torch.tensor(r * diameter(w), dtype=torch.float64)
+    y = torch.tensor(r * row_diameter(w), dtype=torch.float64)
     room = SLACK * (1 + r * float(w.norm(dim=1).max()))  # rounding of logits of that size
     assert (excess >= phi(-y) * quadratic - room).all()
     assert (excess <= y**2 / 8 + room).all()
@@ -147,7 +147,7 @@ def test_no_direction_leaves_the_brackets(seed):
     w, r, x = random_head(seed)
     values = (on_sphere(x, r) @ w.T).logsumexp(1) - math.log(len(w))
     room = SLACK * (1 + r * float(w.norm(dim=1).max()))
-    below, above = log_partition_bounds(w, r, diameter(w))
+    below, above = log_partition_bounds(w, r, row_diameter(w))
     assert (values >= below[0] - room).all() and (values <= above[1] + room).all()
     seen = float(values.max() - values.min())
     for bracket in (first_order(w, r), second_order(w, r), large_radius(w, r)):
@@ -174,7 +174,7 @@ def test_the_circle_by_brute_force_lies_in_every_bracket(seed, r):
     low, high = sphere_extremes(w, r)
     for bracket in (first_order(w, r), second_order(w, r), large_radius(w, r)):
         assert bracket.lower - 1e-9 <= high - low <= bracket.upper + 1e-9
-    below, above = log_partition_bounds(w, r, diameter(w))
+    below, above = log_partition_bounds(w, r, row_diameter(w))
     assert below[0] - 1e-9 <= low - math.log(len(w)) <= above[0] + 1e-9
     assert below[1] - 1e-9 <= high - math.log(len(w)) <= above[1] + 1e-9
     assert lower_bound(w, r) <= math.exp(low - high) + 1e-12
@@ -208,7 +208,7 @@ def test_second_order_of_a_centred_head_is_the_spectral_gap():
     gap = float(r**2 * (values[-1] - values[0]) / 2)
     bracket = second_order(w, r)
     assert bracket.estimate == pytest.approx(gap, rel=1e-9)
-    y = torch.tensor(r * diameter(w), dtype=torch.float64)
+    y = torch.tensor(r * row_diameter(w), dtype=torch.float64)
     lower = r**2 * (phi(-y) * values[-1] - phi(y) * values[0])
     assert bracket.lower == pytest.approx(float(lower), rel=1e-9)
     assert bracket.upper == pytest.approx(float(r**2 * (phi(y) * values[-1] - phi(-y) * values[0])), rel=1e-9)
@@ -247,7 +247,7 @@ def test_diameter_is_the_largest_distance():
     g = np.random.default_rng(1)
     w = g.standard_normal((1500, 3))  # more than one chunk
     twin = max(np.linalg.norm(w - row, axis=1).max() for row in w)
-    assert diameter(torch.from_numpy(w)) == pytest.approx(twin, rel=1e-12)
+    assert row_diameter(torch.from_numpy(w)) == pytest.approx(twin, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_the_published_estimate_turns_negative_and_ours_refuses():
     assert 0 < isotropy_order_one(w, 1.9) < 1
 
 
-@pytest.mark.parametrize("function", [first_order, diameter, hull_inradius, isotropy_order_one])
+@pytest.mark.parametrize("function", [first_order, hull_inradius, isotropy_order_one])
 def test_every_function_looks_at_its_rows(function):
     with pytest.raises(IsonumError, match="NaN or infinity, the first at row 2"):
         function(torch.tensor([[1.0, 2], [0, 1], [0, float("inf")]]))

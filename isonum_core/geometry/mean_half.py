@@ -8,15 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
-from isonum_core.geometry.directions import Directions
-from isonum_core.geometry.moments import Moments
+from isonum_core.geometry.moments import Directions, Moments
 
 
 def mean_cosine(m: Moments | Directions) -> Float[Tensor, ""]:
     """Mean cosine of two different samples, from -1/(n - 1) to 1; near 0 for a centred cloud whatever its spectrum.
 
-    (|sum x/|x||^2 - n) / (n (n - 1)). Not centred; about `mean_share`
-    when PR is large. Rows of length zero have no direction and are left out, with a warning. `Directions` cost O(nd).
+    (|sum x/|x||^2 - n) / (n (n - 1)). Not centred; about `mean_share` when PR is large. Rows of length zero have no
+    direction and are left out, with a warning. `Directions` cost O(nd).
 
     >>> mean_cosine(Directions.of(torch.tensor([[3.0, 0.0], [0.0, 5.0]]))).item()
     0.0

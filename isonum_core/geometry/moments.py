@@ -1,4 +1,4 @@
-"""Streaming, mergeable, masked first and second moments, so that no score made of them ever sees raw states.
+"""Streaming, mergeable, masked sums of directions and moments, so that no score made of them ever sees raw states.
 
 Merging the moments of two halves equals taking the moments of the whole. That one law makes streaming, several
 processes, several devices and caching the same code. Every covariance score is a pure function of `Moments`.
@@ -14,13 +14,45 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-from isonum_core.geometry.directions import Directions
 from isonum_core.geometry.products import gram, quadratic
-from isonum_core.geometry.rows import accepted_rows, inverse_lengths, merged_chunks
+from isonum_core.geometry.rows import Array, accepted_rows, inverse_lengths, merged_chunks
 
 # Rows per float32 product. Products are float32 (fast), sums over chunks are float64 (accurate): with 8192 rows the
 # rounding of one product stays below 1e-6 of the second moment.
 CHUNK = 8192
+# Rows that are only measured and added are read twice; this many stay in the cache between the two.
+CACHED = 2048
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Sum of the directions x / |x| of n samples in d dimensions, float64."""
+
+    n: int
+    unit_sum: Float[Tensor, "d"]
+    zeros: int = 0  # of the n, rows of length zero: they have no direction and are left out of the sum
+
+    @classmethod
+    def of(cls, x: Array, mask: Array | None = None) -> Directions:
+        """Directions of the rows of x (n, d); `mask` (n,) is true where a row counts. Differentiable in x.
+
+        Raises IsonumError on a wrong shape, integers, non-finite rows, a size whose fourth power leaves float64 (as
+        `Moments` do), and where no row is left.
+        """
+        x, _ = accepted_rows(x, mask)
+        return merged_chunks(_directions, x, CACHED)
+
+    @property
+    def d(self) -> int:
+        return self.unit_sum.shape[0]
+
+    def merge(self, other: Directions) -> Directions:
+        """Directions of both samples together; equal to one pass over their union."""
+        if self.d != other.d:
+            raise IsonumError(
+                f"merge needs two of equal d, got d={self.d} and d={other.d}. Take both from the same site."
+            )
+        return Directions(self.n + other.n, self.unit_sum + other.unit_sum, self.zeros + other.zeros)
 
 
 @dataclass(frozen=True)
@@ -43,7 +75,7 @@ class Moments:
     eps: float = torch.finfo(torch.float64).eps  # relative rounding of the products behind the sums
 
     @classmethod
-    def of(cls, x: Tensor, mask: Tensor | None = None) -> Moments:
+    def of(cls, x: Array, mask: Array | None = None) -> Moments:
         """Moments of the rows of x (n, d); `mask` (n,) is true where a row counts. Differentiable in x.
 
         Raises IsonumError on a wrong shape, integers, non-finite rows, and where no row is left.
@@ -61,7 +93,7 @@ class Moments:
         True
         """
         x, dropped = accepted_rows(x, mask)
-        return replace(merged_chunks(_one_chunk, x, CHUNK), dropped=dropped)
+        return replace(merged_chunks(_moments, x, CHUNK), dropped=dropped)
 
     @property
     def n(self) -> int:
@@ -117,28 +149,24 @@ class Moments:
     @cached_property
     def gram(self) -> Float[Tensor, "k k"]:
         """The smaller of scatter (d, d), float64, and rows rows^T (r, r), as the rows: equal non-zero eigenvalues."""
-        self._need_spread("this score")
+        self._freedom()  # or there is nothing to read
         return self.dense if self.rows is None else gram(self.rows)
 
     @cached_property
     def covariance(self) -> Float[Tensor, "d d"]:
         """Unbiased covariance, ddof = 1."""
-        self._need_spread("the covariance")
-        scatter = self.dense if self.rows is None else gram(self.rows.T).double()
-        return scatter / (self.n - 1)
+        return _scatter(self) / self._freedom()
 
     @cached_property
     def trace(self) -> Float[Tensor, ""]:
         """tr C, total variance."""
-        self._need_spread("the total variance")
-        return self.squares / (self.n - 1)
+        return self.squares / self._freedom()
 
     @cached_property
     def variances(self) -> Float[Tensor, "d"]:
         """Diagonal of C: the variance of each dimension, without forming C when n < d."""
-        self._need_spread("the variance of each dimension")
         diagonal = self.dense.diagonal() if self.rows is None else (self.rows.double() ** 2).sum(0)
-        return diagonal / (self.n - 1)
+        return diagonal / self._freedom()
 
     @cached_property
     def concentration(self) -> Float[Tensor, ""]:
@@ -152,10 +180,8 @@ class Moments:
 
     def inner(self, other: Float[Tensor, "d d"]) -> Float[Tensor, ""]:
         """tr(C B) for a symmetric B, without forming C when n < d."""
-        self._need_spread("this product")
-        if self.rows is None:
-            return (self.dense * other).sum() / (self.n - 1)
-        return quadratic(self.rows, other) / (self.n - 1)
+        product = (self.dense * other).sum() if self.rows is None else quadratic(self.rows, other)
+        return product / self._freedom()
 
     @cached_property
     def eigenvalues(self) -> Float[Tensor, "d"]:
@@ -163,24 +189,30 @@ class Moments:
         found = torch.linalg.eigvalsh(self.gram.double()).flip(0).clamp_min(0) / (self.n - 1)
         return torch.cat([found, found.new_zeros(self.d - found.shape[0])])
 
-    def _need_spread(self, what: str) -> None:
+    def _freedom(self) -> int:
+        """n - 1, or IsonumError where no two samples differ."""
         if self.n < 2:
             raise IsonumError(
-                f"{what} needs at least 2 samples, got n={self.n} (d={self.d}, {self.dropped} masked out). "
+                f"a spread needs at least 2 samples, got n={self.n} (d={self.d}, {self.dropped} masked out). "
                 "Give more rows, or check the mask."
             )
         # Equal rows leave only rounding behind, near 1e-15 of their length; real spread that small has no digits left.
         if not self.squares > self.n * (1e-13 * self.mean.norm()) ** 2:
             raise IsonumError(
-                f"{what} needs samples that differ, got {self.n} equal rows (d={self.d}). "
+                f"a spread needs samples that differ, got {self.n} equal rows (d={self.d}). "
                 "A constant cloud has no spectrum: check that the states are not all padding."
             )
+        return self.n - 1
 
 
-def _one_chunk(x: Tensor) -> Moments:
+def _directions(x: Tensor) -> Directions:
+    x, inverse, zeros = inverse_lengths(x)
+    return Directions(len(x), (inverse @ x).double(), zeros)
+
+
+def _moments(x: Tensor) -> Moments:
     x, inverse, zeros = inverse_lengths(x)
     n, d = x.shape
-    directions = Directions(n, (inverse @ x).double(), zeros)
     # Subtracting a fixed point first keeps float32 products accurate however far the cloud is from zero. A point near
     # the mean will do: its last digits do not matter.
     shift = x.new_full((n,), 1 / n) @ x.detach()
@@ -190,7 +222,7 @@ def _one_chunk(x: Tensor) -> Moments:
     q = y.square().sum(1)  # y * y would be passed through twice on the way back
     unit = q.detach().amax().clamp_min(torch.finfo(q.dtype).tiny)  # third powers in units of it, or they leave float32
     return Moments(
-        directions=directions,
+        directions=Directions(n, (inverse @ x).double(), zeros),
         mean=shift.double() + rest.double(),
         squares=q.double().sum(),
         cubes=((q / unit) @ y).double() * unit.double(),
@@ -206,6 +238,8 @@ def _joined(a: Moments, b: Moments, between: Tensor) -> dict[str, Tensor]:
         dtype = torch.promote_types(a.rows.dtype, b.rows.dtype)
         return dict(rows=torch.cat([a.rows.to(dtype), b.rows.to(dtype), between.to(dtype)[None]]))
     dense = torch.outer(between, between)
-    for part in (a, b):
-        dense = dense + (part.dense if part.rows is None else gram(part.rows.T).double())
-    return dict(dense=dense)
+    return dict(dense=dense + _scatter(a) + _scatter(b))
+
+
+def _scatter(m: Moments) -> Tensor:
+    return m.dense if m.rows is None else gram(m.rows.T).double()

@@ -6,7 +6,7 @@ The cluster-centred cosine is here to be audited. It reports the size of the clu
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
-from isonum_core.geometry.rows import plain_rows, stored_eps
+from isonum_core.geometry.rows import Rows, plain_rows, stored_eps
 
 # Rows nearer than this many eps of their length are one: eight roundings, and the half that storing them adds.
 ROUNDINGS = 8.5
@@ -29,7 +29,7 @@ DISCARD = 0.1
 _SAMPLE, _PER_KEY, _MOST_CLUSTERS, _THRESHOLD = 2000, 1000, 16, 0.1
 
 
-def two_nn(x: Float[Tensor, "n d"], roundings: float = ROUNDINGS) -> float:
+def two_nn(x: Rows, roundings: float = ROUNDINGS) -> float:
     """Intrinsic dimension from the ratio of the distances to the second and the first neighbour, above 0.
 
     The ratios r2 / r1 follow a Pareto law whose exponent is the dimension, if density is even at that scale: the slope
@@ -70,7 +70,7 @@ def two_nn(x: Float[Tensor, "n d"], roundings: float = ROUNDINGS) -> float:
     return _possible(float(ratio @ height / (ratio @ ratio)), *y.shape)
 
 
-def mle_dimension(x: Float[Tensor, "n d"], k: int = 20) -> float:
+def mle_dimension(x: Rows, k: int = 20) -> float:
     """Intrinsic dimension by maximum likelihood of the distances to k neighbours, above 0.
 
     At one row (k - 1) / sum_j log(r_k / r_j); over rows the inverses are averaged, so that it is one likelihood.
@@ -101,8 +101,7 @@ def _possible(dimension: float, n: int, d: int) -> float:
     return dimension
 
 
-@dataclass(frozen=True)
-class ClusterCentredCosine:
+class ClusterCentredCosine(NamedTuple):
     """The published measure with the facts to judge it: `value` beside `expected`, what cluster sizes alone give."""
 
     value: float
@@ -111,7 +110,7 @@ class ClusterCentredCosine:
 
 
 def cluster_centred_cosine(
-    x: Float[Tensor, "n d"] | Float[Tensor, "b t d"], rng: np.random.Generator | np.random.RandomState
+    x: Rows | Float[Tensor, "b t d"] | Float[np.ndarray, "b t d"], rng: np.random.Generator | np.random.RandomState
 ) -> ClusterCentredCosine:
     """Mean cosine within k-means clusters, each about its own mean, averaged over clusters; from -1 to 1.
 
@@ -159,43 +158,36 @@ def _best_clusters(y: np.ndarray) -> np.ndarray:
         raise IsonumError(
             f"k-means with k = 2..{_MOST_CLUSTERS} needs more than {_MOST_CLUSTERS} rows, got n={len(y)}. Give more."
         )
-    best, silhouette, merged = np.zeros(len(y), dtype=int), 0.0, []
     distances = pairwise_distances(y)  # once for every k
     if not distances.any():
         raise IsonumError(f"clusters need samples that differ, got {len(y)} equal rows. Check for padding.")
-    for k in range(2, _MOST_CLUSTERS + 1):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # reported below, with what it means
-            labels = KMeans(n_clusters=k, random_state=42).fit_predict(y)
-        if len(np.unique(labels)) < k:
-            merged.append(k)
-        score = silhouette_score(distances, labels, metric="precomputed")
-        if score >= _THRESHOLD and score > silhouette:
-            best, silhouette = labels, score
-    if merged:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # reported below, with what it means
+        tried = [KMeans(n_clusters=k, random_state=42).fit_predict(y) for k in range(2, _MOST_CLUSTERS + 1)]
+    if merged := [k for k, labels in enumerate(tried, start=2) if len(np.unique(labels)) < k]:
         warnings.warn(
             f"fewer than {merged[0]} distinct rows: k-means found fewer clusters than asked from k={merged[0]} on. "
             "Duplicated rows make clusters of equal points, whose cosines are rounding.",
             WeakNumberWarning,
             stacklevel=3,
         )
+    scores = [silhouette_score(distances, labels, metric="precomputed") for labels in tried]
+    best = tried[np.argmax(scores)] if max(scores) >= _THRESHOLD else np.zeros(len(y), dtype=int)
     return np.unique(best, return_inverse=True)[1]
 
 
 def _published_cosine(y: np.ndarray, keys: np.ndarray, rng: np.random.Generator | np.random.RandomState) -> float:
     y = y - y.mean(0)
-    parts = []
-    for key in np.unique(keys):  # every key draws, even all of its rows, so that one seed gives the published draw
-        group = y[keys == key]
-        parts.append(group[rng.choice(len(group), min(_PER_KEY, len(group)), replace=False)])
-    y = np.concatenate(parts)
+    # Every key draws, even all of its rows, so that one seed gives the published draw.
+    groups = (y[keys == key] for key in np.unique(keys))
+    y = np.concatenate([group[rng.choice(len(group), min(_PER_KEY, len(group)), replace=False)] for group in groups])
     length = np.linalg.norm(y, axis=1, keepdims=True)
     total = (y / np.where(length == 0, 1, length)).sum(0)
     n = len(y)
     return float((total @ total - n) / (n * (n - 1)))
 
 
-def _distinct(x: Tensor, roundings: float) -> tuple[np.ndarray, float]:
+def _distinct(x: Rows, roundings: float) -> tuple[np.ndarray, float]:
     """The first of all rows that are one, in float64, and eps of the type they were stored in; warns of the others."""
     rows = plain_rows(x)
     eps, y, n = stored_eps(rows), rows.double().numpy(), len(rows)
@@ -203,7 +195,7 @@ def _distinct(x: Tensor, roundings: float) -> tuple[np.ndarray, float]:
     y = y * 2.0 ** -max(np.frexp(np.abs(y).max())[1], -1000) + 0.0
     bits = np.ascontiguousarray(y).view(f"V{y.shape[1] * y.itemsize}").ravel()
     first = np.sort(np.unique(bits, return_index=True)[1])
-    y = y if len(first) == n else y[first]
+    y = y if len(first) == n else y[first]  # most often none repeats, and a copy costs as much as the search
     first = _first_of_each_chain(y, roundings * eps)
     y = y if len(first) == len(y) else y[first]
     if len(y) < n:

@@ -41,42 +41,19 @@ def iso_score_null(n: int, d: int) -> float:
     return (n - 2) / (n + d)
 
 
-def participation_ratio_null(n: int, d: int) -> float:
-    """The participation ratio of n samples of an isotropic Gaussian in d dimensions, by the sampling law at PR = d.
-
-    Here the law is exact as a harmonic mean: E[1 / PR_n] = 1 / participation_ratio_null(n, d), because the size tr S
-    and the shape S / tr S of an isotropic Gaussian sample are independent. E[PR_n] itself is a little larger (Jensen).
-    """
-    return sampled_participation_ratio(float(d), n)
-
-
 def sampled_participation_ratio(pr: float, n: int) -> float:
     """The participation ratio that n Gaussian samples show when their law has participation ratio `pr`.
 
     (PR + 2/nu) / (1 + 1/nu + PR/nu) with nu = n - 1; roughly 1/PR_n = 1/PR + 1/nu. It is the ratio of expectations
     E (tr S)^2 / E tr S^2 of the unbiased covariance S, from the Wishart moments
     E (tr S)^2 = (tr C)^2 + (2/nu) tr C^2 and E tr S^2 = (1 + 1/nu) tr C^2 + (tr C)^2 / nu; not the expectation of the
-    ratio, and exact for Gaussian samples only: heavy tails lower it (see `participation_ratio_unbiased`).
+    ratio, and exact for Gaussian samples only: heavy tails lower it (see `participation_ratio_unbiased`). At PR = d it
+    is the harmonic mean too, 1 / E[1 / PR_n], as size tr S and shape S / tr S of an isotropic sample are independent.
     """
     if n < 2 or not pr >= 1:
         raise IsonumError(f"the sampling law needs n >= 2 and PR >= 1, got n={n} and PR={pr}. Give more samples.")
     nu = n - 1
     return (pr + 2 / nu) / (1 + 1 / nu + pr / nu)
-
-
-def mean_share_null(n: int, d: int) -> float:
-    """`mean_share` when the law has mean zero: 1 / (n + 1), as E |mean|^2 = tr C / n (ratio of expectations)."""
-    return 1 / (n + 1)
-
-
-def mean_cosine_null(n: int, d: int) -> float:
-    """`mean_cosine` of independent directions drawn uniformly: exactly 0 in expectation."""
-    return 0.0
-
-
-def mean_cosine_gram_null(n: int, d: int) -> float:
-    """`mean_cosine_gram` of independent directions drawn uniformly: exactly 1 / n, all of it from the pairs i = j."""
-    return 1 / n
 
 
 def unbiased_traces(m: Moments) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
@@ -136,7 +113,11 @@ def iso_score_unbiased(m: Moments | Sequence[Moments]) -> Float[Tensor, ""]:
     (1.5, 1.0)
     """
     pr = participation_ratio_unbiased(m)
-    d = m.d if isinstance(m, Moments) else m[0].d
+    return from_participation_ratio(pr, m.d if isinstance(m, Moments) else m[0].d)
+
+
+def from_participation_ratio(pr: Float[Tensor, ""] | float, d: int) -> Float[Tensor, ""] | float:
+    """IsoScore of a participation ratio in d >= 2 dimensions: (PR - 1) / (d - 1)."""
     _check(2, d)
     return (pr - 1) / (d - 1)
 
@@ -145,5 +126,5 @@ def _check(n: int, d: int) -> None:
     if n < 2 or d < 2:
         raise IsonumError(
             f"IsoScore needs n >= 2 samples in d >= 2 dimensions, got n={n}, d={d}. "
-            "One dimension has one direction: there is nothing to spread over."
+            "One dimension has one direction: nothing to spread over."
         )

@@ -7,18 +7,16 @@ to all rows changes I as far as one likes and no prediction at all, so results c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from scipy.optimize import minimize
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-from isonum_core.geometry.partition_expansions import accept_radius, diameter, log_partition_bounds, row_spectrum
-from isonum_core.geometry.rows import plain_rows
+from isonum_core.geometry.partition_expansions import accepted_head, log_partition_bounds, row_diameter, row_spectrum
+from isonum_core.geometry.rows import Rows
 
 # Candidate rows offered as starting directions, and how many starts survive the first look.
 LONGEST_ROWS, STARTS = 64, 24
@@ -68,7 +66,7 @@ class PartitionIsotropy:
         return tuple(name for name, gap in (("minimum", self.min_gap), ("maximum", self.max_gap)) if gap <= PROVED)
 
 
-def partition_isotropy(w: Float[Tensor, "N d"], radius: float = 1.0) -> PartitionIsotropy:
+def partition_isotropy(w: Rows, radius: float = 1.0) -> PartitionIsotropy:
     """I(W; r) = min_{|h|=r} Z(h) / max_{|h|=r} Z(h), in (0, 1]: 1 when the normaliser ignores the direction of h.
 
     Not a property of the predictor: W + 1 a^T predicts the same and scores anything (see `partition_isotropy_centred`).
@@ -90,69 +88,82 @@ def partition_isotropy(w: Float[Tensor, "N d"], radius: float = 1.0) -> Partitio
     >>> round(moved.log_value, 1), round(partition_isotropy_centred(even + 500).value, 3)
     (-1732.1, 0.992)
     """
-    return _measure(plain_rows(w).double(), accept_radius(radius), "raw rows")
+    return _measure(*accepted_head(w, radius), "raw rows")
 
 
-def partition_isotropy_centred(w: Float[Tensor, "N d"], radius: float = 1.0) -> PartitionIsotropy:
+def partition_isotropy_centred(w: Rows, radius: float = 1.0) -> PartitionIsotropy:
     """I(W - 1 wbar^T; r): the same in the gauge where rows have mean zero, so that I speaks of the predictor.
 
     Unchanged by W -> W + 1 a^T. Still changed by (W, h) -> (W T, T^-1 h), which reshapes the sphere.
     """
-    w = plain_rows(w).double()
-    return _measure(w - w.mean(0), accept_radius(radius), "centred rows")
+    w, r = accepted_head(w, radius)
+    return _measure(w - w.mean(0), r, "centred rows")
 
 
-def eigenvector_heuristic(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
+def eigenvector_heuristic(w: Rows, radius: float = 1.0) -> float:
     """log of min Z / max Z over h = +-r v, v the eigenvectors of W^T W, in nats: never below the true log I.
 
     It looks at 2 d points of the sphere, so it is always optimistic. An eigenvector has no sign: both are tried.
     Mu and Viswanath 2018, at r = 1.
     """
-    w, r = plain_rows(w).double(), accept_radius(radius)
-    _guard(w, r)
+    w, r = accepted_head(w, radius)
     _, v = torch.linalg.eigh(w.T @ w)
     values = _log_z(w, r * torch.cat([v.T, -v.T]))
     return float(values.min() - values.max())
 
 
 def _measure(w: Tensor, r: float, gauge: Literal["raw rows", "centred rows"]) -> PartitionIsotropy:
-    _guard(w, r)
-    mean, spectrum, basis = row_spectrum(w)
+    """Both ends, and by how much the true minimum may lie below the one found and the true maximum above, proved."""
+    (n, d), (mean, spectrum, basis) = w.shape, row_spectrum(w)
     h_min, h_max = _ends(w, r, mean, basis)
-    low, high = float(_log_z(w, h_min[None])), float(_log_z(w, h_max[None]))
-    min_gap, max_gap = _gaps(w, r, mean, spectrum, h_min, h_max, low, high)
-    return PartitionIsotropy(low - high, r, gauge, min_gap, max_gap)
+    (low, pull), (high, push) = ((float(value), grad[0]) for value, grad in (_look(w, h[None]) for h in (h_min, h_max)))
+    if d == 1:  # the sphere is two points, and both were starts
+        return PartitionIsotropy(low - high, r, gauge, 0.0, 0.0)
+    spread = row_diameter(w) if n <= EXACT_DIAMETER else 2 * float((w - mean).norm(dim=1).max())
+    below, above = log_partition_bounds(w, r, spread)
+    # log Z is convex: it lies above its tangent at h_min, whose lowest value in the ball is log Z - <g, h> - r |g|.
+    min_gap = min(r * float(pull.norm()) + float(pull @ h_min), low - math.log(n) - below[0])
+    max_gap = math.log(n) + above[1] - high
+    # h -> r g / |g| has one fixed point where it contracts: Lipschitz constant r L / |g|, with L >= the curvature of
+    # log Z in the ball and |g| >= |wbar| - r L there. Only the maximum can then be a fixed point.
+    curvature = spread**2 / 4
+    if r * spread < 700:
+        curvature = min(curvature, math.exp(r * spread) * float(spectrum[-1]))
+    least = float(mean.norm()) - r * curvature
+    if least > r * curvature:
+        off = float((_on_sphere(push[None], r, h_max[None])[0] - h_max).norm()) / (1 - r * curvature / least)
+        max_gap = min(max_gap, off * float(push.norm()) + curvature * off**2)
+    return PartitionIsotropy(low - high, r, gauge, max(min_gap, 0.0), max(max_gap, 0.0))
 
 
 def _ends(w: Tensor, r: float, mean: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     """Where log Z is smallest and largest on the sphere, as far as the search sees."""
-    length = w.norm(dim=1)
-    rows = w[length.topk(min(LONGEST_ROWS, len(w))).indices]
-    pool = torch.cat([basis.T, mean[None], rows])
+    longest = w.norm(dim=1).topk(min(LONGEST_ROWS, len(w))).indices
+    pool = torch.cat([basis.T, mean[None], w[longest]])
     pool = pool[pool.norm(dim=1) > 0]
     pool = r * torch.nn.functional.normalize(torch.cat([pool, -pool]), dim=1, eps=0.0)
     order = _log_z(w, pool).argsort()
-    return _best(w, r, pool[order[:STARTS]], _fall), _best(w, r, pool[order.flip(0)[:STARTS]], _climb)
+    return _best(w, r, pool[order[:STARTS]], -1), _best(w, r, pool[order.flip(0)[:STARTS]], 1)
 
 
-def _best(w: Tensor, r: float, h: Tensor, step: Callable) -> Tensor:
-    """The best end after `step` has moved every start and the finalists are polished."""
-    sign = 1 if step is _climb else -1
-    state = (h, *_look(w, h), _first_bend(w)[None].expand(len(h)))
+def _best(w: Tensor, r: float, h: Tensor, sign: int) -> Tensor:
+    """The best end, lowest for sign -1, after every start has taken its steps and the finalists are polished."""
+    # A fall begins at the mean curvature of log Z at 0; any positive one would do: it is corrected by factors of two.
+    bend = (sign < 0) * (w - w.mean(0)).square().mean().clamp_min(1e-300)
+    state = (h, *_look(w, h), bend.expand(len(h)))
     for _ in range(STEPS):
-        new, refused = step(w, r, *state)
-        moving = bool((refused | (sign * (new[1] - state[1]) > SETTLED * new[1].abs().clamp_min(1))).any())
+        new, refused = _step(w, r, sign, *state)
+        settled = ~refused & (sign * (new[1] - state[1]) <= SETTLED * new[1].abs().clamp_min(1))
         state = new
-        if not moving:
+        if bool(settled.all()):
             break
     order = (-sign * state[1]).argsort()[:FINALISTS]
     finalists = state[0][order]
     repeated = (torch.cdist(finalists, finalists) < APART * r).tril(-1).any(1)
     value, h = max((_polish(w, r, h, sign) for h in finalists[~repeated]), key=lambda end: sign * end[0])
     # Symmetric rows, +-e_i say, can hold every start on a ridge, where the slope shows no way off: a step aside does.
-    aside = (
-        h / r + APART * torch.randn(len(h), generator=torch.Generator().manual_seed(0), dtype=h.dtype) / len(h) ** 0.5
-    )
+    noise = torch.randn(len(h), generator=torch.Generator().manual_seed(0), dtype=h.dtype)
+    aside = h / r + APART * noise / len(h) ** 0.5
     other, end = _polish(w, r, r * aside / aside.norm(), sign)
     return end if sign * (other - value) > 1e-9 * max(1.0, abs(value)) else h
 
@@ -176,26 +187,22 @@ def _polish(w: Tensor, r: float, h: Tensor, sign: int) -> tuple[float, Tensor]:
     return float(values[kept]), (h, end)[kept]
 
 
-def _climb(w: Tensor, r: float, h: Tensor, value: Tensor, grad: Tensor, bend: Tensor) -> tuple[tuple, Tensor]:
-    """h <- r g / |g|, g the gradient of log Z: the tangent lies below a convex function, so log Z cannot fall."""
-    h = _on_sphere(grad, r, h)
-    return (h, *_look(w, h), bend), torch.zeros(len(h), dtype=torch.bool)
+def _step(
+    w: Tensor, r: float, sign: int, h: Tensor, value: Tensor, grad: Tensor, bend: Tensor
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """h <- r (L h +- g) / |L h +- g|, g the gradient of log Z: a step up or down of each start, and who was refused it.
 
-
-def _fall(w: Tensor, r: float, h: Tensor, value: Tensor, grad: Tensor, bend: Tensor) -> tuple[tuple, Tensor]:
-    """h <- r (L h - g) / |L h - g|, the sphere's lowest point on a parabola of curvature L that touches log Z at h.
-
-    A start whose parabola does not lie above log Z at the new point stays where it is and doubles its L (`bend`); the
-    others halve it. So log Z never rises.
+    Up with L = 0: the tangent lies below a convex function, so log Z cannot fall. Down to the sphere's lowest point on
+    a parabola of curvature L (`bend`) that touches log Z at h: where it does not lie above log Z at the new point the
+    start stays and doubles its L; the others halve it. So log Z never rises.
     """
-    trial = _on_sphere(bend[:, None] * h - grad, r, h)
+    trial = _on_sphere(bend[:, None] * h + sign * grad, r, h)
     new_value, new_grad = _look(w, trial)
     move = trial - h
     parabola = value + (grad * move).sum(1) + bend / 2 * (move**2).sum(1)
     rounding = ROUNDING * value.abs().clamp_min(1)
-    refused = (new_value > parabola + rounding) | (new_value > value + rounding)
-    keep = refused[:, None]
-    h, grad = torch.where(keep, h, trial), torch.where(keep, grad, new_grad)
+    refused = (bend > 0) & (new_value > torch.minimum(parabola, value) + rounding)
+    h, grad = (torch.where(refused[:, None], old, new) for old, new in ((h, trial), (grad, new_grad)))
     return (h, torch.where(refused, value, new_value), grad, torch.where(refused, 2 * bend, bend / 2)), refused
 
 
@@ -213,41 +220,3 @@ def _log_z(w: Tensor, h: Tensor) -> Tensor:
 def _on_sphere(direction: Tensor, r: float, otherwise: Tensor) -> Tensor:
     length = direction.norm(dim=1, keepdim=True)
     return torch.where(length > 0, r * direction / length.clamp_min(torch.finfo(torch.float64).tiny), otherwise)
-
-
-def _first_bend(w: Tensor) -> Tensor:
-    """Mean curvature of log Z at 0; any positive start would do, since _fall corrects it by factors of two."""
-    return (w - w.mean(0)).square().mean().clamp_min(1e-300)
-
-
-def _gaps(
-    w: Tensor, r: float, mean: Tensor, spectrum: Tensor, h_min: Tensor, h_max: Tensor, low: float, high: float
-) -> tuple[float, float]:
-    """By how much the true minimum may lie below `low` and the true maximum above `high`, proved."""
-    n, d = w.shape
-    if d == 1:  # the sphere is two points, and both were starts
-        return 0.0, 0.0
-    spread = diameter(w) if n <= EXACT_DIAMETER else 2 * float((w - mean).norm(dim=1).max())
-    below, above = log_partition_bounds(w, r, spread)
-    # log Z is convex: it lies above its tangent at h_min, whose lowest value in the ball is log Z - <g, h> - r |g|.
-    _, grad = _look(w, h_min[None])
-    ball = r * float(grad.norm()) + float(grad[0] @ h_min)
-    min_gap = min(ball, low - math.log(n) - below[0])
-    max_gap = math.log(n) + above[1] - high
-    # h -> r g / |g| has one fixed point where it contracts: Lipschitz constant r L / |g|, with L >= the curvature of
-    # log Z in the ball and |g| >= |wbar| - r L there. Only the maximum can then be a fixed point.
-    curvature = spread**2 / 4
-    if r * spread < 700:
-        curvature = min(curvature, math.exp(r * spread) * float(spectrum[-1]))
-    push = float(mean.norm()) - r * curvature
-    if push > r * curvature:
-        _, grad = _look(w, h_max[None])
-        off = float((_on_sphere(grad, r, h_max[None])[0] - h_max).norm()) / (1 - r * curvature / push)
-        max_gap = min(max_gap, off * float(grad.norm()) + curvature * off**2)
-    return max(min_gap, 0.0), max(max_gap, 0.0)
-
-
-def _guard(w: Tensor, r: float) -> None:
-    longest = r * float(w.norm(dim=1).max())
-    if not longest < 1e150:
-        raise IsonumError(f"logits must stay below 1e150, got r * (longest row) = {longest:.3g}. Use a smaller radius.")

@@ -7,7 +7,7 @@ partition isotropy is I(W; r) = exp(-delta). Means and covariances here are over
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-from isonum_core.geometry.rows import plain_rows
+from isonum_core.geometry.rows import Rows, plain_rows
 
 # Facets of a hull grow like N^(d/2): beyond this dimension an exact inradius is out of reach.
 HULL_DIMENSIONS = 8
@@ -26,11 +26,10 @@ STRAIGHT = 100.0
 # Rows whose distances to all others are held at once.
 CHUNK = 1024
 # Coefficients of phi(y) = sum_k y^k / (k + 2)!, highest first: for |y| <= 1 the first term left out is below 1e-19.
-_PHI_SERIES = [1 / torch.arange(1.0, k + 3, dtype=torch.float64).prod().item() for k in range(18)][::-1]
+_PHI_SERIES = [1 / math.factorial(k + 2) for k in range(18)][::-1]
 
 
-@dataclass(frozen=True)
-class Bracket:
+class Bracket(NamedTuple):
     """A proved interval for delta(r), in nats, around the leading term that gives it its name."""
 
     lower: float
@@ -52,24 +51,18 @@ def phi(y: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     return torch.where(small, near, (far.expm1() - far) / far**2)
 
 
-def diameter(w: Float[Tensor, "N d"]) -> float:
-    """D = max_ij |w_i - w_j|, the largest possible range of logits for |h| = 1. Exact, O(N^2 d) time, O(N) memory."""
-    w = plain_rows(w).double()
-    return max(float(torch.cdist(a, w[i * CHUNK :]).max()) for i, a in enumerate(w.split(CHUNK)))
-
-
-def first_order(w: Float[Tensor, "N d"], radius: float = 1.0) -> Bracket:
+def first_order(w: Rows, radius: float = 1.0) -> Bracket:
     """delta(r) = 2 r |wbar| +- r^2 D^2 / 8: at small radii only the mean row matters.
 
     wbar is the mean row, D the diameter. Proof: log Z = log N + <wbar, h> + K(h) with 0 <= K <= (rD)^2 / 8, by Jensen
     and Hoeffding; maximum and minimum both sit in that band. The lower end is cut at 0.
     """
-    w, r = plain_rows(w).double(), accept_radius(radius)
-    middle, slack = 2 * r * float(w.mean(0).norm()), (r * diameter(w)) ** 2 / 8
+    w, r = accepted_head(w, radius)
+    middle, slack = 2 * r * float(w.mean(0).norm()), (r * row_diameter(w)) ** 2 / 8
     return Bracket(max(middle - slack, 0.0), middle, middle + slack)
 
 
-def hull_inradius(w: Float[Tensor, "N d"]) -> float:
+def hull_inradius(w: Rows) -> float:
     """rho = min over |u| = 1 of max_i <w_i, u>: the distance from 0 to the nearest facet of the hull of the rows.
 
     Negative when 0 lies outside: minus its distance to the hull. Zero when 0 is on the hull, and for a flat hull that
@@ -96,13 +89,13 @@ def hull_inradius(w: Float[Tensor, "N d"]) -> float:
     return max(float((-ConvexHull(rows).equations[:, -1]).min()), 0.0)
 
 
-def isotropy_order_one(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
+def isotropy_order_one(w: Rows, radius: float = 1.0) -> float:
     """I_1 = (N - r |W^T 1|) / (N + r |W^T 1|), the first-order estimate of I(W; r). In (0, 1]; not a bound.
 
     Raises where r |W^T 1| >= N: the formula turns negative there, while I(W; r) is positive by definition.
     Mu and Viswanath 2018, at r = 1.
     """
-    w, r = plain_rows(w).double(), accept_radius(radius)
+    w, r = accepted_head(w, radius)
     n, push = len(w), r * float(w.sum(0).norm())
     if push >= n:
         raise IsonumError(
@@ -115,8 +108,7 @@ def isotropy_order_one(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
 def log_partition_bounds(w: Tensor, r: float, spread: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """Proved (lower, upper) bounds on min (log Z - log N) and max (log Z - log N) over |h| = r, as two pairs.
 
-    Returned as ((lower bound on min, lower bound on max), (upper bound on min, upper bound on max)).
-    `spread` is any number not below the diameter of the rows.
+    As ((below min, below max), (above min, above max)); `spread` is any number not below the diameter of the rows.
     """
     mean, spectrum, basis = row_spectrum(w)
     lin, push = basis.T @ mean, r * float(mean.norm())
@@ -145,8 +137,6 @@ def sphere_maximum(lin: Float[Tensor, d], curvature: Float[Tensor, d], radius: f
         with np.errstate(divide="ignore"):
             return float(1 / np.sqrt((weight / (s + gap) ** 2).sum())) - 1 / radius
 
-    if not len(weight):
-        return top * radius**2
     # At t - top = |lin| / (2 r) every |x_k| is at most r |lin_k| / |lin|, so the root is not above.
     s = high = float(np.sqrt(weight.sum())) / radius
     if closeness(0.0) >= 0:  # |x| falls short at t = top: the rest goes along the top direction, at no cost
@@ -166,8 +156,17 @@ def row_spectrum(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, spectrum.clamp_min(0), basis
 
 
-def accept_radius(radius: float) -> float:
-    """The radius as a float, or an IsonumError: it must be finite and positive."""
+def row_diameter(w: Tensor) -> float:
+    """D = max_ij |w_i - w_j|, the largest possible range of logits for |h| = 1. Exact, O(N^2 d) time, O(N) memory."""
+    return max(float(torch.cdist(a, w[i * CHUNK :]).max()) for i, a in enumerate(w.split(CHUNK)))
+
+
+def accepted_head(w: Rows, radius: float) -> tuple[Tensor, float]:
+    """The rows (N, d) in float64 and a finite, positive radius at which the logits stay below 1e150, or IsonumError."""
+    w = plain_rows(w).double()
     if not (math.isfinite(radius) and radius > 0):
         raise IsonumError(f"radius must be a positive number, got {radius}. Use the typical length of a hidden state.")
-    return float(radius)
+    longest = radius * float(w.norm(dim=1).max())
+    if not longest < 1e150:
+        raise IsonumError(f"logits must stay below 1e150, got r * (longest row) = {longest:.3g}. Use a smaller radius.")
+    return w, float(radius)

@@ -22,22 +22,17 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a):
         ctx.save_for_backward(a)
+        if a.device.type == "cpu":  # numpy sees that both factors are one matrix and computes half of the product
+            rows = a.numpy(force=True)
+            return torch.from_numpy(rows @ rows.T)
         with torch.autocast(a.device.type, enabled=False):  # inside mixed-precision training too
-            return _symmetric(a)
+            return a @ a.T
 
     @staticmethod
     def backward(ctx, g):
         (a,) = ctx.saved_tensors
         g = g + g.T
         return g @ a if a.is_contiguous() else (a.T @ g).T  # in the layout of A, or what is added to it crawls
-
-
-def _symmetric(a: Tensor) -> Tensor:
-    """A A^T. Numpy sees that both factors are one matrix and computes half of the product; torch computes all of it."""
-    if a.device.type != "cpu":
-        return a @ a.T
-    rows = a.numpy(force=True)
-    return torch.from_numpy(rows @ rows.T)
 
 
 class _Quadratic(torch.autograd.Function):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +15,9 @@ from torch import Tensor
 from isonum_core.errors import IsonumError, WeakNumberWarning
 
 Sums = TypeVar("Sums")
+# What the public functions of this wing take, a sample a row; a mistake in it is told by `accepted_rows`.
+Array = Tensor | np.ndarray
+Rows = Float[Tensor, "n d"] | Float[np.ndarray, "n d"]
 
 # Squares of float32 values outside this range underflow or overflow, so such states are multiplied in float64;
 # fourth powers of float64 values outside the wider one do, and no score depends on units: the caller should rescale.
@@ -21,19 +25,26 @@ SAFE_SCALE = (1e-15, 1e15)
 WIDEST_SCALE = (1e-70, 1e70)
 
 
-def accepted_rows(x: object, mask: Tensor | None = None) -> tuple[Tensor, int]:
+def accepted_rows(x: object, mask: Array | None = None) -> tuple[Tensor, int]:
     """The rows (m, d) of x (n, d) that count, in float32 or float64, and how many the mask (n,) dropped: n - m.
 
     Warns of half precision. Raises IsonumError on a wrong type or shape, integers, a mask that is none, and no rows.
     """
+    if isinstance(x, np.ndarray):
+        x = torch.as_tensor(
+            np.require(x, requirements="CW")
+        )  # no negative strides, nothing read-only: torch has neither
     if not isinstance(x, Tensor):
-        raise IsonumError(f"rows must be a tensor of shape (n, d), got {type(x).__name__}. Use torch.as_tensor.")
+        raise IsonumError(
+            f"rows must be a tensor or array of shape (n, d), got {type(x).__name__}. Use torch.as_tensor."
+        )
     if x.ndim != 2 or x.shape[1] < 1:
         raise IsonumError(f"rows must have shape (n, d), d >= 1, got {tuple(x.shape)}. Flatten batch and position.")
     if not x.is_floating_point():
         raise IsonumError(f"rows must be real floating point, got {x.dtype}. If they are vectors, use x.double().")
     dropped = 0
     if mask is not None:
+        mask = torch.as_tensor(mask)
         if mask.dtype != torch.bool or mask.shape != x.shape[:1]:
             raise IsonumError(
                 f"mask must be boolean of shape ({x.shape[0]},), one entry a row, got {mask.dtype} {tuple(mask.shape)}."

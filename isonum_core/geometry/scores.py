@@ -22,6 +22,7 @@ from isonum_core.geometry import null
 from isonum_core.geometry.mean_half import cosine_shares as cosine_shares  # handed on, so that all are found here
 from isonum_core.geometry.mean_half import mean_cosine, mean_cosine_gram, mean_share
 from isonum_core.geometry.moments import Moments
+from isonum_core.geometry.rows import Array
 
 
 def participation_ratio(m: Moments) -> Float[Tensor, ""]:
@@ -58,15 +59,15 @@ def iso_score(m: Moments) -> Float[Tensor, ""]:
     >>> round(iso_score(Moments.of(even)).item(), 2)  # perfectly isotropic, but 50 samples in 500 dimensions
     0.09
     """
-    return _from_participation_ratio(participation_ratio(m), m.d)
+    return null.from_participation_ratio(participation_ratio(m), m.d)
 
 
-def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | None = None) -> Float[Tensor, ""]:
+def iso_score_star(m: Moments, zeta: float, c0: float | Array | None = None) -> Float[Tensor, ""]:
     """IsoScore of the shrunk covariance S = (1 - zeta) C + zeta C0, in [0, 1] for a positive semi-definite C0.
 
     c0=None takes C0 = (tr C / d) I, which is unchanged by scaling; then 1/PR* - 1/d = (1 - zeta)^2 (1/PR - 1/d).
     c0=c takes c I. With c fixed, shrinking all states raises the score; c = 1 is the fallback of the authors' code.
-    A tensor is C0 itself, such as a pooled covariance; that it is positive semi-definite is not checked. S is never
+    A matrix (d, d) is C0 itself, such as a pooled covariance, taken to be positive semi-definite. S is never
     formed, and no C is either when n < d.
     Rudman and Eickhoff 2024 (arXiv 2305.19358), I-STAR; zeta = 0 is IsoScore, zeta = 1 the score of C0.
 
@@ -84,17 +85,16 @@ def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | N
         raise IsonumError(f"zeta must lie in [0, 1], got {zeta}. It is the weight of C0 in (1 - zeta) C + zeta C0.")
     # Everything in units of tr C, so that squares of very small or very large variances stay finite.
     own_sq = m.concentration**2
-    if c0 is None:
-        trace, cross, prior_sq = own_sq.new_ones(()), 1 / m.d, 1 / m.d
-    elif isinstance(c0, Tensor):
+    if isinstance(c0, Array):
+        c0 = torch.as_tensor(c0)
         if c0.shape != (m.d, m.d):
-            raise IsonumError(f"c0 must be a number or a tensor of shape ({m.d}, {m.d}), got {tuple(c0.shape)}.")
+            raise IsonumError(f"c0 must be a number or a matrix of shape ({m.d}, {m.d}), got {tuple(c0.shape)}.")
         trace, cross = c0.diagonal().sum().double() / m.trace, m.inner(c0) / m.trace**2
         prior_sq = (torch.linalg.vector_norm(c0, dtype=torch.float64) / m.trace) ** 2
     else:
-        if not c0 >= 0:
+        if c0 is not None and not c0 >= 0:
             raise IsonumError(f"c0 must be a variance, 0 or more, got {c0}. It is shrunk towards c0 I.")
-        trace = m.d * c0 / m.trace
+        trace = own_sq.new_ones(()) if c0 is None else m.d * c0 / m.trace
         cross, prior_sq = trace / m.d, trace**2 / m.d
     total = (1 - zeta) + zeta * trace
     if not total > 0:
@@ -102,7 +102,7 @@ def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | N
             f"(1 - zeta) tr C + zeta tr C0 must be positive, got {(total * m.trace).item():.3g}. Check c0."
         )
     squares = (1 - zeta) ** 2 * own_sq + 2 * zeta * (1 - zeta) * cross + zeta**2 * prior_sq
-    return _from_participation_ratio(total**2 / squares, m.d)
+    return null.from_participation_ratio((total**2 / squares).clamp(1, m.d), m.d)
 
 
 def effective_rank(m: Moments) -> Float[Tensor, ""]:
@@ -137,14 +137,6 @@ def outlier_dimensions(m: Moments) -> Int[Tensor, "k"]:
     return outliers[variances[outliers].argsort(descending=True)]
 
 
-def _from_participation_ratio(pr: Tensor, d: int) -> Tensor:
-    if d < 2:
-        raise IsonumError(
-            "IsoScore needs d >= 2 dimensions, got d=1. One dimension has one direction: nothing to spread over."
-        )
-    return (pr.clamp(1, d) - 1) / (d - 1)
-
-
 @dataclass(frozen=True)
 class Score:
     """What there is to know about one score before using it; the glossary, tests and figures are printed from these."""
@@ -155,12 +147,11 @@ class Score:
     formula: str
     range: tuple[str, str]  # expressions in n and d
     unchanged_by: frozenset[str]  # of shift, rotate, scale, duplicate (every row twice), pad (columns of zeros)
-    centred: bool
-    differentiable: bool
     n_less_than_d: str
     null: Callable[[int, int], float] | None  # (n, d) -> what a cloud without structure scores
     source: str
     errata: str = ""
+    differentiable: bool = True
     estimates: tuple[str, str] | None = None  # where the number lies that an unbiased estimate, which may leave, is of
 
     def note(self, value: float, n: int, d: int) -> str | None:
@@ -172,25 +163,12 @@ class Score:
             return None
         return f"{value:.6g} lies outside [{low:g}, {high:g}], as an unbiased estimate from few samples may."
 
-    def _repr_markdown_(self) -> str:
-        invariant = ", ".join(sorted(self.unchanged_by)) or "nothing"
-        return (
-            (
-                f"**{self.name}** ({self.half} half): `{self.formula}`, from {self.range[0]} to {self.range[1]}. "
-                f"Unchanged by {invariant}. When n < d: {self.n_less_than_d}. Source: {self.source}. {self.errata}"
-            )
-            .strip()
-            .replace("Score*", r"Score\*")
-        )
-
 
 _spectral = partial(
     Score,
     half="spectral",
     range=("1", "min(n - 1, d)"),
     unchanged_by=frozenset({"shift", "rotate", "scale", "duplicate", "pad"}),
-    centred=True,
-    differentiable=True,
     n_less_than_d="biased low; cannot exceed n - 1",
     null=None,
 )
@@ -199,8 +177,6 @@ _mean = partial(
     half="mean",
     range=("0", "1"),
     unchanged_by=frozenset({"rotate", "scale", "pad"}),
-    centred=False,
-    differentiable=True,
     n_less_than_d="no restriction",
 )
 _unbiased = partial(
@@ -236,7 +212,7 @@ SCORES: dict[str, Score] = {
         name="participation ratio",
         function=participation_ratio,
         formula="(tr C)^2/||C||_F^2",
-        null=null.participation_ratio_null,
+        null=lambda n, d: null.sampled_participation_ratio(float(d), n),
         source="common in physics; IsoScore is its affine image",
     ),
     "participation_ratio_unbiased": _unbiased(
@@ -274,7 +250,7 @@ SCORES: dict[str, Score] = {
         function=mean_cosine,
         formula="(|sum x/|x||^2 - n)/(n(n - 1))",
         range=("-1/(n - 1)", "1"),
-        null=null.mean_cosine_null,
+        null=lambda n, d: 0.0,  # exact in expectation, for directions drawn uniformly
         source="Ethayarajh 2019, on all pairs i != j",
     ),
     "mean_cosine_gram": _mean(
@@ -282,14 +258,14 @@ SCORES: dict[str, Score] = {
         function=mean_cosine_gram,
         formula="|sum x/|x||^2/n^2",
         unchanged_by=frozenset({"rotate", "scale", "duplicate", "pad"}),
-        null=null.mean_cosine_gram_null,
+        null=lambda n, d: 1 / n,  # exact too, all of it from the pairs i = j
         source="arXiv 2305.19358: CosReg is this minus 1/n",
     ),
     "mean_share": _mean(
         name="mean share",
         function=mean_share,
         formula="|mean|^2/(|mean|^2 + tr C)",
-        null=null.mean_share_null,
+        null=lambda n, d: 1 / (n + 1),  # a ratio of expectations: E |mean|^2 is tr C / n
         source="leading order of the mean cosine, derived here",
     ),
 }

@@ -18,8 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-from isonum_core.geometry.directions import Directions
-from isonum_core.geometry.moments import Moments
+from isonum_core.geometry.moments import Directions, Moments
 from isonum_core.geometry.scores import iso_score_star, mean_cosine, mean_share
 
 States = Tensor | Sequence[Tensor]

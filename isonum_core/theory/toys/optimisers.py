@@ -78,7 +78,7 @@ def run(config: Optimisers) -> list[dict]:
     """
     rows = []
     for arm in config.arms:
-        states = trained(config, arm)
+        states = train_head(config, arm)
         for state in states:
             for i, seed in enumerate(config.seeds):
                 measured = _measure(state.w[i], state.h[i], states[0].w[i], config.unused)
@@ -87,7 +87,7 @@ def run(config: Optimisers) -> list[dict]:
 
 
 @lru_cache(maxsize=2 * len(ARMS))  # a chapter asks first for the rows of all arms, then for their weights
-def trained(config: Optimisers, arm: str) -> tuple[Trained, ...]:
+def train_head(config: Optimisers, arm: str) -> tuple[Trained, ...]:
     """The recorded states of one arm, the first before any step. All seeds run side by side and never meet.
 
     Trained once and remembered: whoever asks again gets the same tensors, so do not change them in place.
