@@ -40,7 +40,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model in eval mode, in float32 (a module, but for fracast's own class), with its tokenizer (None where it has none) and where its weights came from."""
+    """A model in eval mode, in float32, with its tokenizer (None where it has none) and where its weights came from.
+
+    `model` is a module, but for `fracast`, whose package has a class of its own.
+    """
 
     model: Any
     tokenizer: Any
