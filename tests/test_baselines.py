@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from isonum_core.errors import IsonumError
-from isonum_core.worlds.baselines import crps, last_value, mase, mean_value, nmse, seasonal_naive, skill, theta
-from isonum_core.worlds.panels import load
+from isonum_core.worlds.baselines import last_value, mase, mean_value, nmse, seasonal_naive, skill
+from isonum_core.worlds.series import find_series
 
 # Seasonal-naive MASE and normalised deviation at horizon 12 and season 12, from the table published with Chronos.
 PUBLISHED = {
@@ -17,7 +17,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_seasonal_naive_has_the_published_error(name, shared, monkeypatch):
     monkeypatch.setenv("ISONUM_DATA", str(shared / "data"))
-    values = load(name).values
+    values = find_series(name).values
     train, actual = values[:, :-12], values[:, -12:]
     forecast = seasonal_naive(train, 12, 12)
     score = mase(train, actual, forecast, 12)
@@ -31,7 +31,7 @@ def test_seasonal_naive_has_the_published_error(name, shared, monkeypatch):
 
 def test_exchange_rates_have_the_published_error_to_single_precision(shared, monkeypatch):
     monkeypatch.setenv("ISONUM_DATA", str(shared / "data"))
-    values = load("exchange_rate").values
+    values = find_series("exchange_rate").values
     train, actual = values[:, :-30], values[:, -30:]
     score = mase(train, actual, seasonal_naive(train, 30, 5), 5)
     assert score.value == pytest.approx(1.7401824286954128, rel=1e-6)  # published from float32
@@ -63,6 +63,8 @@ def test_mase_is_its_definition_with_gaps_and_flat_series(rng):
     value, points = _mase_letter_by_letter(train, actual, forecast, 4)
     assert score.value == pytest.approx(value, rel=1e-12) and score.points == points  # 30 additions
     assert score.dropped == 1 + 5
+    one = mase(train[3:, :5], actual[3:], forecast[3:], 4)  # one seasonal change to take the scale from
+    assert one.value == pytest.approx(_mase_letter_by_letter(train[3:, :5], actual[3:], forecast[3:], 4)[0], rel=1e-12)
 
 
 def test_nmse_is_one_for_the_mean_and_ignores_scale_and_offset(rng):
@@ -89,38 +91,6 @@ def test_nmse_leaves_flat_contexts_out(rng):
         nmse(np.full((1, 5), np.nan), actual[:1], actual[:1])
 
 
-def _crps_integral(y, samples):
-    """Twin: the integral of (F(x) - [x >= y])^2, exactly, between the jumps."""
-    jumps = np.sort(np.append(samples, y))
-    total = 0.0
-    for left, right in zip(jumps[:-1], jumps[1:], strict=True):
-        total += (right - left) * ((samples <= left).mean() - (left >= y)) ** 2
-    return total
-
-
-def test_crps_is_the_integral_of_its_definition(rng):
-    actual, samples = rng.normal(size=(3, 4)), rng.normal(size=(3, 4, 7))
-    ours = crps(actual, samples)
-    twin = [[_crps_integral(actual[i, h], samples[i, h]) for h in range(4)] for i in range(3)]
-    assert np.allclose(ours, twin, rtol=0, atol=1e-13)  # sums of a few numbers of size 1
-    assert np.allclose(crps(actual, samples[:, :, :1]), abs(actual - samples[:, :, 0]))
-    assert np.allclose(crps(3 * actual + 5, 3 * samples + 5), 3 * ours, atol=1e-12)
-    # Of a standard normal at 0, over many samples: sqrt(2/pi) - 1/sqrt(pi).
-    many = crps(np.zeros((1, 1)), rng.normal(size=(1, 1, 200_000)))
-    assert many[0, 0] == pytest.approx(np.sqrt(2 / np.pi) - 1 / np.sqrt(np.pi), abs=0.01)
-
-
-def test_theta_follows_a_season_and_a_trend(rng):
-    t = np.arange(96)
-    series = (0.5 * t + 10 * np.sin(2 * np.pi * t / 12) + rng.normal(size=(4, 96)))[:, :84]
-    truth = (0.5 * t + 10 * np.sin(2 * np.pi * t / 12))[84:]
-    forecast = theta(series, 12, 12)
-    assert forecast.shape == (4, 12)
-    # Half of the trend is kept by definition, 0.25 a step or 3 at the horizon's end; noise and the season add about 1.
-    assert abs(forecast - truth).mean() < 3 < abs(seasonal_naive(series, 12, 12) - truth).mean()
-    assert theta(np.full((1, 20), 4.0), 3).tolist() == [[4, 4, 4]]
-
-
 def test_skill_compares_with_the_better_naive_error():
     assert skill(0.5, 2.0, 1.0) == 0.5
     assert skill(1.0, 2.0, 1.0) == 0 and skill(0.0, 1.0) == 1 and skill(3.0, 1.0) == -2
@@ -131,14 +101,9 @@ def test_skill_compares_with_the_better_naive_error():
 
 def test_what_cannot_be_forecast_is_refused():
     x = np.arange(6.0)[None]
+    assert seasonal_naive(x, 1, 6).tolist() == [[0]], "the whole context may be one season"
     for call in (lambda: seasonal_naive(x, 3, 7), lambda: seasonal_naive(x, 0, 1), lambda: mean_value(x, 0)):
         with pytest.raises(IsonumError, match="horizon >= 1 and a season within the context of 6 steps"):
             call()
-    with pytest.raises(IsonumError, match="theta needs 8 steps at season=4, got 6"):
-        theta(x, 2, 4)
-    with pytest.raises(IsonumError, match="theta needs contexts without missing"):
-        theta(np.array([[1.0, np.nan, 2.0, 3.0]]), 2)
-    with pytest.raises(IsonumError, match="crps needs values and samples without missing"):
-        crps(np.full((1, 1), np.nan), np.zeros((1, 1, 2)))
     with pytest.raises(IsonumError, match="mean absolute seasonal change of the training part"):
         mase(np.ones((1, 5)), np.ones((1, 2)), np.ones((1, 2)), 1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from knobs import KNOBS
 
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.families import FAMILIES
@@ -34,13 +35,31 @@ def _bias(name, target):
 def test_the_knob_moves_what_it_claims(name, knob, rng):
     """Within six standard errors over 32 groups (a t with 31 degrees of freedom: once in 800,000), and the error is
     small enough to tell neighbouring knobs apart."""
-    family = FAMILIES[name]
+    family, (statistic, target) = FAMILIES[name], KNOBS[name]
     batch = family.draw(knob, _length(name), rng, _series(name))
-    found = [family.statistic(group) for group in np.split(batch, GROUPS)]
-    error = 6 * np.std(found, ddof=1) / np.sqrt(GROUPS) + _bias(name, family.target(knob))
-    assert abs(np.mean(found) - family.target(knob)) <= error
-    others = [family.target(other) for other in family.grid if other != knob]
-    assert error < min(abs(family.target(knob) - other) for other in others)
+    found = [statistic(group) for group in np.split(batch, GROUPS)]
+    error = 6 * np.std(found, ddof=1) / np.sqrt(GROUPS) + _bias(name, target(knob))
+    assert abs(np.mean(found) - target(knob)) <= error
+    others = [target(other) for other in family.grid if other != knob]
+    assert error < min(abs(target(knob) - other) for other in others)
+
+
+def test_the_46_families_stand_in_the_order_that_tables_and_pictures_have():
+    assert list(FAMILIES) == list(KNOBS) and len(FAMILIES) == 46
+
+
+def test_a_family_shows_itself_in_a_notebook():
+    shown = FAMILIES["fgn"]._repr_markdown_()
+    assert shown.startswith("**fgn**: Fractional Gaussian noise of variance 1. Knob: Hurst exponent; 1/2 is white")
+    assert "* Hurst exponent: 0.1, 0.3, 0.5, 0.7, 0.9 (from 0.02 to 0.98)\n* moves memory of noise" in shown
+    assert shown.endswith("* skill possible: not at 0.5 (mean)")
+
+
+def test_where_skill_is_possible_is_said_in_words():
+    words = {name: family.skill for name, family in FAMILIES.items()}
+    assert words["gp_mixture"] == "everywhere"
+    assert words["stable"] == "nowhere (mean)" and words["seasonal_walk"] == "nowhere (seasonal naive)"
+    assert words["outliers"] == "not at 0 (seasonal naive)" and words["relaxation"] == "everywhere"
 
 
 @pytest.mark.parametrize("name", FAMILIES)

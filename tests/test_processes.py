@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import estimators as estimate
 import numpy as np
 import pytest
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.worlds import estimators as estimate
 from isonum_core.worlds.processes_gaussian import gp_mixture
 from isonum_core.worlds.processes_linear import (
     ar1,
@@ -77,11 +77,6 @@ def test_an_arma_path_obeys_its_recursion():
     for t in range(2, 30):
         twin = phi[0] * x[:, t - 1] + phi[1] * x[:, t - 2] + e[:, t] + theta[0] * e[:, t - 1]
         assert np.allclose(x[:, t], twin, rtol=0, atol=1e-12)  # rounding of ten additions
-
-
-def test_a_memory_lost_in_noise_is_refused():
-    with pytest.raises(IsonumError, match="one sign were expected at lags 1 and 2, got ratio -3"):
-        estimate.decay(np.array([[3.0, 1.0, -1.0]]))
 
 
 def test_a_matrix_that_no_circulant_holds_is_refused(rng):

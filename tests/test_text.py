@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import os
 import re
 from importlib import metadata
 
 import numpy as np
 import pytest
 
-from isonum_core.errors import IsonumError
+from isonum_core.errors import DataAbsent, IsonumError
 from isonum_core.networks.models import MINILM_PACKAGE, minilm
-from isonum_core.worlds.text import KINDS, docstring_prose, word_lists
+from isonum_core.worlds.series import TABLE
+from isonum_core.worlds.text import KINDS, docstring_prose, labelled_sentences, read_text, word_lists
 
 
 def test_prose_is_plain_english_and_repeats_nothing():
@@ -50,3 +52,30 @@ def test_every_word_of_a_kind_is_one_token():
     for kind, words in KINDS.items():
         assert len(words) == len(set(words)) == 50, kind
         assert not [word for word in words if word not in vocabulary], kind
+
+
+@pytest.mark.skipif(not os.environ.get("ISONUM_DATA"), reason="ISONUM_DATA names no folder of original files")
+@pytest.mark.parametrize("name", TABLE["texts"])
+def test_every_text_is_there_where_a_folder_is_named(name):
+    assert len(read_text(name)) > 50_000 and TABLE["texts"][name]["licence"]
+
+
+def test_half_of_the_labelled_sentences_praise(shared, monkeypatch):
+    monkeypatch.setenv("ISONUM_DATA", str(shared / "data"))
+    sentences, labels = labelled_sentences()
+    assert len(sentences) == len(labels) == 1000 and set(labels) == {0, 1} and labels.sum() == 500
+    praise = dict(zip(sentences, labels, strict=True))
+    assert praise["Good case, Excellent value."] == 1
+    assert praise["Tied to charger for conversations lasting more than 45 minutes.MAJOR PROBLEMS!!"] == 0
+    assert not any("\t" in sentence or sentence.endswith("\n") for sentence in sentences)
+
+
+def test_an_unknown_text_is_answered_with_the_known_ones():
+    with pytest.raises(IsonumError, match="got 'bible'. These exist: tinyshakespeare, wikitext2_valid"):
+        read_text("bible")
+
+
+def test_a_text_that_is_not_there_is_absent_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISONUM_DATA", str(tmp_path))
+    with pytest.raises(DataAbsent, match="text/tinyshakespeare.txt .* got none"):
+        read_text("tinyshakespeare")

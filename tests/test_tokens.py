@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isonum_core.errors import IsonumError
-from isonum_core.worlds.series import names, packaged
+from isonum_core.worlds.series import find_series, series_names
 from isonum_core.worlds.tokens import EOS, PAD, MeanScale
 
 NAN = math.nan
@@ -86,7 +86,7 @@ def _nearest_centre(series: list[float]) -> list[int]:
 
 @pytest.mark.parametrize("name", ["sunspots", "elnino", "nile"])
 def test_twin_on_real_series(name):
-    values = packaged(name).values[-120:]
+    values = find_series(name).values[0, -120:]
     found = MeanScale(eos=False).encode(values).ids.numpy()
     steps = np.abs(found - _nearest_centre(values.tolist()))
     # float32 may round a value next to a boundary into the neighbouring bin: at most one of 120, here.
@@ -120,7 +120,7 @@ def test_decoding_is_within_half_a_bin_unless_clipped(values, tokeniser):
 @pytest.mark.parametrize("name", ["sunspots", "co2", "elnino", "nile"])
 @pytest.mark.parametrize("offset", [0.0, 7.0, 300.0, 1e4, 1e6])
 def test_a_series_high_above_zero_has_few_words(name, offset):
-    values = packaged(name).values[-512:] + offset
+    values = find_series(name).values[0, -512:] + offset
     tokeniser = MeanScale(eos=False)
     tokens = tokeniser.encode(values)
     used = len(set(tokens.ids[~tokens.special].tolist()))
@@ -138,25 +138,35 @@ def test_a_power_of_two_changes_the_scale_and_no_id(values, power):
     assert torch.equal(one.ids, other.ids) or not any(values)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", series_names(packaged=True))
 def test_encoding_what_was_decoded_changes_no_id(name):
     tokeniser = MeanScale()
-    tokens = tokeniser.encode(packaged(name).values)
+    values = find_series(name).values[0]
+    tokens = tokeniser.encode(values)
     again = tokeniser.encode(tokeniser.decode(tokens.ids, tokens.scale), scale=tokens.scale)
     assert torch.equal(again.ids, tokens.ids)
-    assert tokens.clipped == 0 and len(tokens.ids) == min(512, len(packaged(name).values)) + 1
+    assert tokens.clipped == 0 and len(tokens.ids) == min(512, len(values)) + 1
 
 
 def test_what_is_cut_or_clipped_is_counted():
     tokens = MeanScale(context_length=5).encode([1e6, 1, 1, 1, 1, 1])
     assert (tokens.cut, tokens.scale, tokens.clipped) == (1, 1.0, 0), "older values do not touch the scale"
     assert MeanScale().encode([1.0] * 40 + [100.0]).clipped == 1
+    # The outermost bins reach half a width, 15/4092 = 0.0037, beyond their centres at -15 and 15.
+    assert MeanScale().encode([15.003, -15.003, 15.004, -15.004], scale=1.0).clipped == 2
 
 
 def test_special_tokens_carry_no_value():
     tokeniser = MeanScale()
     back = tokeniser.decode([2185, PAD, 2185, EOS], scale=2.0)
     assert back.shape == (3,) and back.isnan().tolist() == [False, True, False]
+
+
+def test_a_masked_value_is_missing_whatever_number_lies_below_the_mask():
+    """Fill values of climate files are near 1e37: read as numbers they would be the scale."""
+    tokens = MeanScale().encode(np.ma.masked_array([1.0, 2.0, 9.96921e36, 4.0], mask=[0, 0, 1, 0]))
+    assert tokens.ids.tolist() == [2107, 2166, 0, 2283, 1] and tokens.scale == pytest.approx(7 / 3, rel=1e-7)
+    assert tokens.mask.tolist() == [True, True, False, True, True]
 
 
 @pytest.mark.parametrize("series", [[1.0, math.inf], [3e38, 3e38], [1e300, 0.0], [-math.inf] * 3])
@@ -168,12 +178,13 @@ def test_a_scale_that_overflows_is_refused(series):
 @pytest.mark.parametrize(
     ("series", "words"),
     [
-        ([[1.0, 2.0]], r"must have shape \(T,\) with T >= 1, got \(1, 2\)"),
+        ([[1.0, 2.0]], r"must have shape \(T,\), got \(1, 2\)"),
         ([], r"got \(0,\)"),
         (3.0, r"got \(\)"),
         (["one"], "real numbers was expected, got list"),
         ([1 + 2j], "real numbers was expected, got list"),
         (torch.ones(3, dtype=torch.complex64), "real numbers was expected, got Tensor"),
+        (np.arange(3).astype("M8[D]"), "real numbers was expected, got ndarray"),
         ([1.0, math.inf], "got 1 infinite, the first at step 1"),
     ],
 )
@@ -205,7 +216,7 @@ def test_bad_ids(ids, words):
 
 
 @pytest.mark.parametrize(
-    "facts", [dict(n_tokens=4), dict(n_special=1), dict(low=1.0, high=1.0), dict(high=math.inf), dict(context_length=0)]
+    "facts", [dict(n_tokens=4), dict(low=1.0, high=1.0), dict(high=math.inf), dict(context_length=0)]
 )
 def test_bad_vocabulary(facts):
     with pytest.raises(IsonumError, match="MeanScale needs"):

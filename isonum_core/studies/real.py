@@ -20,8 +20,7 @@ from isonum_core.errors import IsonumError
 from isonum_core.networks.patched import Patched, patched_model
 from isonum_core.studies import portrait
 from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, fitted
-from isonum_core.worlds.panels import load
-from isonum_core.worlds.series import interpolated, names, packaged
+from isonum_core.worlds.series import find_series, interpolated
 from isonum_core.worlds.windows import windows
 
 
@@ -100,10 +99,9 @@ def run(config: Real, device: str = "cpu") -> list[dict]:
 
 
 def values(dataset: str) -> Float[np.ndarray, "n T"]:
-    """A set's series in rows; short gaps of packaged series are interpolated, those of panels stay NaN."""
-    if dataset in names():
-        return interpolated(packaged(dataset)).values[None]
-    return load(dataset).values
+    """A set's series in rows; short gaps of packaged series are interpolated, those of the others stay NaN."""
+    series = find_series(dataset)
+    return series.values if series.file else interpolated(series.values)
 
 
 def split(

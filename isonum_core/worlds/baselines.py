@@ -6,7 +6,6 @@ points that it had to leave out.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,31 +32,6 @@ def seasonal_naive(context: Context, horizon: int, season: int) -> Float[np.ndar
     """The last `season` values, repeated in their order."""
     _check(context, horizon, season)
     return context[:, context.shape[1] - season + np.arange(horizon) % season]
-
-
-def theta(context: Context, horizon: int, season: int = 1) -> Float[np.ndarray, "n H"]:
-    """Theta method of statsmodels: half a line, half exponential smoothing; with an additive season for season > 1.
-
-    Assimakopoulos and Nikolopoulos 2000. One fit a series, about 10 ms each. A constant series forecasts itself.
-    Raises IsonumError on missing values and where two seasons do not fit in the context.
-    """
-    from statsmodels.tsa.forecasting.theta import ThetaModel
-
-    _check(context, horizon, season)
-    if not np.isfinite(context).all():
-        raise IsonumError("theta needs contexts without missing values, got some. Drop or interpolate them first.")
-    if context.shape[1] < max(2 * season, 4):
-        raise IsonumError(
-            f"theta needs {max(2 * season, 4)} steps at season={season}, got {context.shape[1]}. Give a longer one."
-        )
-    forecasts = mean_value(context, horizon)
-    for row, series in enumerate(context):
-        if np.ptp(series) > 0:
-            model = ThetaModel(series, period=season, deseasonalize=season > 1, use_test=False, method="additive")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the optimiser's notes; its result is used as it is
-                forecasts[row] = model.fit().forecast(horizon)
-    return forecasts
 
 
 @dataclass(frozen=True)
@@ -95,20 +69,6 @@ def nmse(context: Context, actual: Target, forecast: Target) -> Score:
     variance = context.var(axis=1)
     flat = context.std(axis=1) <= 1e-12 * abs(context).max(axis=1)
     return _pooled((actual - forecast) ** 2, np.where(flat, 0, variance), "variance of the context")
-
-
-def crps(actual: Target, samples: Float[np.ndarray, "n H S"]) -> Float[np.ndarray, "n H"]:
-    """Continuous ranked probability score of sample paths, in the unit of the series, per series and step.
-
-    mean |X - y| - mean |X - X'| / 2 over the S samples: the integral of (F(x) - [x >= y])^2 for their empirical law F.
-    With one sample it is the absolute error; smaller is better. Gneiting and Raftery 2007.
-    """
-    if not (np.isfinite(actual).all() and np.isfinite(samples).all()):
-        raise IsonumError("crps needs values and samples without missing values, got some. Drop them first.")
-    count = samples.shape[2]
-    weights = 2 * np.arange(1, count + 1) - count - 1
-    spread = (np.sort(samples, axis=2) * weights).sum(axis=2) / count**2
-    return abs(samples - actual[:, :, None]).mean(axis=2) - spread
 
 
 def skill(error: float, *naive: float) -> float:

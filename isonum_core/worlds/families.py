@@ -1,68 +1,18 @@
-"""The table of one-parameter families. Each generator stands with its facts in its own file; here is the whole list."""
+"""The table of one-parameter families: every generator that the decorator `family` marks, in the order of the files."""
 
 from __future__ import annotations
 
+from isonum_core.worlds import processes_gaussian as gaussian
+from isonum_core.worlds import processes_linear as linear
+from isonum_core.worlds import processes_nonlinear as nonlinear
+from isonum_core.worlds import processes_shape as shape
+from isonum_core.worlds import processes_tails as tails
 from isonum_core.worlds.family import Family
-from isonum_core.worlds.processes_gaussian import gp_mixture, gp_scale, gp_tails, gp_wandering_season
-from isonum_core.worlds.processes_linear import (
-    ar1,
-    ar2_damping,
-    ar2_period,
-    arfima,
-    drift,
-    fbm,
-    fgn,
-    local_level,
-    ma1,
-    noisy_ar,
-    relaxation,
-    seasonal_ar,
-    seasonal_walk,
-)  # fmt: skip
-from isonum_core.worlds.processes_nonlinear import (
-    bilinear,
-    cascade,
-    henon,
-    logistic_map,
-    mackey_glass,
-    regimes,
-    threshold_ar,
-)  # fmt: skip
-from isonum_core.worlds.processes_shape import (
-    chirp,
-    harmonics,
-    level_shifts,
-    outliers,
-    piecewise_trend,
-    quantised,
-    sawtooth,
-    seasonal_amplitude,
-    sine_noise,
-    sine_period,
-    square_duty,
-    stuck,
-    trend,
-)  # fmt: skip
-from isonum_core.worlds.processes_tails import (
-    garch,
-    geometric_walk,
-    inar,
-    ingarch,
-    intermittent,
-    jumps,
-    stable,
-    stochastic_volatility,
-    student_ar,
-)  # fmt: skip
 
+# Tables and pictures keep this order; within a file it is that of the definitions.
 FAMILIES: dict[str, Family] = {
-    draw.family.name: draw.family
-    for draw in (
-        *(fgn, fbm, arfima, ar1, ar2_period, ar2_damping, ma1, noisy_ar, local_level, drift, relaxation),
-        *(seasonal_ar, seasonal_walk, seasonal_amplitude, sine_noise, sine_period, harmonics, square_duty, sawtooth),
-        *(chirp, trend, piecewise_trend, level_shifts, quantised, outliers, stuck),
-        *(student_ar, stable, garch, stochastic_volatility, geometric_walk, jumps, intermittent, inar, ingarch),
-        *(regimes, threshold_ar, bilinear, logistic_map, henon, mackey_glass, cascade),
-        *(gp_scale, gp_tails, gp_wandering_season, gp_mixture),
-    )
+    name: member.family
+    for file in (linear, shape, tails, nonlinear, gaussian)
+    for name, member in vars(file).items()
+    if hasattr(member, "family") and member.__module__ == file.__name__
 }

@@ -21,7 +21,6 @@ class Family:
     """A generator and what is known of it. `draw(knob, length, rng, n)` gives float64 of shape (n, length).
 
     `range` holds the knobs that draw accepts, `grid` at least four of them for a study, `moves` what the knob moves.
-    `statistic` of a batch estimates `target(knob)`, which is the knob itself unless said otherwise.
     `naive(knob)` names the naive forecast that no point forecast beats in squared error at that knob, or is None where
     a better one exists. At 'mean' the next value is expected at the mean of the series, whatever came last (its
     variance may be told); at 'last value' the process is a martingale; at 'seasonal naive' the last season
@@ -35,8 +34,6 @@ class Family:
     grid: tuple[float, ...]
     moves: str
     draw: Generator
-    statistic: Callable[[Batch], float]
-    target: Callable[[float], float]
     naive: Callable[[float], str | None]
     season: Callable[[float], int]
 
@@ -47,6 +44,22 @@ class Family:
     def beatable(self, knob: float) -> bool:
         """Whether some point forecast beats mean, last value and seasonal naive: where skill is possible."""
         return self.naive(knob) is None
+
+    @property
+    def skill(self) -> str:
+        """Where on the grid skill is possible, in words: 'everywhere', 'not at 0 (mean)', 'nowhere (last value)'."""
+        best = {knob: self.naive(knob) for knob in self.grid if not self.beatable(knob)}
+        if len(best) == len(self.grid):
+            return f"nowhere ({self.naive(self.grid[0])})"
+        return f"not at {', '.join(f'{k:g} ({name})' for k, name in best.items())}" if best else "everywhere"
+
+    def _repr_markdown_(self) -> str:
+        knobs = ", ".join(f"{knob:g}" for knob in self.grid)
+        return (
+            f"**{self.name.replace('_', ' ')}**: {' '.join(self.draw.__doc__.split())}\n\n"
+            f"* {self.knob}: {knobs} (from {self.range[0]:g} to {self.range[1]:g})\n"
+            f"* moves {self.moves}\n* skill possible: {self.skill}"
+        )
 
 
 def at(**knobs: float | tuple[float, ...]) -> Callable[[float], str | None]:
@@ -61,12 +74,10 @@ def family(
     range: tuple[float, float],
     grid: tuple[float, ...],
     moves: str,
-    statistic: Callable[[Batch], float],
-    target: Callable[[float], float] | None = None,
     naive: Callable[[float], str | None] | str | None = None,
     season: Callable[[float], int] | int = 1,
 ) -> Callable[[Generator], Generator]:
-    """Let a generator check its knob, length and n, and carry its `Family` as the attribute `.family`.
+    """Let a generator check its knob, length and n, and carry its `Family` as the attribute `.family`: here the facts.
 
     `naive` and `season` may be given as one value for all knobs. The generator keeps the signature
     (knob, length, rng, n=1); it raises IsonumError for a knob outside `range`, length < 2 or n < 1.
@@ -81,18 +92,9 @@ def family(
                 raise IsonumError(f"{draw.__name__} needs length >= 2 and n >= 1, got length={length}, n={n}.")
             return draw(value, length, rng, n)
 
-        checked.family = Family(
-            name=draw.__name__,
-            knob=knob,
-            range=range,
-            grid=grid,
-            moves=moves,
-            draw=checked,
-            statistic=statistic,
-            target=target or (lambda value: value),
-            naive=naive if callable(naive) else lambda value: naive,
-            season=season if callable(season) else lambda value: season,
-        )
+        told = naive if callable(naive) else lambda value: naive
+        lag = season if callable(season) else lambda value: season
+        checked.family = Family(draw.__name__, knob, range, grid, moves, checked, told, lag)
         return checked
 
     return described

@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import entr
 
 from isonum_core.errors import IsonumError
 
@@ -40,20 +39,6 @@ class Echo:
         """Probability of each word, most frequent first: r^-exponent over its sum."""
         weights = np.arange(1, self.words + 1) ** -float(self.exponent)
         return weights / weights.sum()
-
-    @property
-    def entropy(self) -> float:
-        """Nats a word when the words before are not known: what a model of frequencies alone can reach."""
-        return float(entr(self.frequencies).sum())
-
-    @property
-    def conditional_entropy(self) -> float:
-        """Nats a word given all words before (at least `lag`): the floor of every next-word loss on this language.
-
-        sum_y p_y H(q_y),   q_y(x) = echo [x = y] + (1 - echo) p_x,   y the word `lag` places earlier.
-        """
-        p, fresh = self.frequencies, (1 - self.echo) * self.frequencies
-        return float(p @ (entr(fresh).sum() - entr(fresh) + entr(self.echo + fresh)))
 
     def draw(self, length: int, rng: np.random.Generator, n: int = 1) -> Int[np.ndarray, "n T"]:
         """n independent sequences of `length` words."""

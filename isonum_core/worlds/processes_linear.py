@@ -11,7 +11,6 @@ from scipy.linalg import solve_discrete_lyapunov
 from scipy.signal import lfilter
 
 from isonum_core.errors import IsonumError
-from isonum_core.worlds import estimators as estimate
 from isonum_core.worlds.family import SEASONAL, Batch, at, family
 
 SEASON = 12  # steps, of the seasonal generators
@@ -39,10 +38,9 @@ def stationary_gaussian(
 
 @family(
     "Hurst exponent",
-    range=(0.02, 0.98),
-    grid=(0.1, 0.3, 0.5, 0.7, 0.9),
-    moves="memory of noise: antipersistent, none, long",
-    statistic=lambda x: estimate.increment_hurst(np.cumsum(x, axis=1)),
+    (0.02, 0.98),
+    (0.1, 0.3, 0.5, 0.7, 0.9),
+    "memory of noise: antipersistent, none, long",
     naive=at(mean=0.5),
 )
 def fgn(hurst: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
@@ -55,26 +53,14 @@ def fgn(hurst: float, length: int, rng: np.random.Generator, n: int = 1) -> Batc
 
 
 @family(
-    "Hurst exponent",
-    range=(0.02, 0.98),
-    grid=(0.1, 0.3, 0.5, 0.7, 0.9),
-    moves="smoothness of a self-similar path",
-    statistic=estimate.increment_hurst,
-    naive=at(last=0.5),
+    "Hurst exponent", (0.02, 0.98), (0.1, 0.3, 0.5, 0.7, 0.9), "smoothness of a self-similar path", naive=at(last=0.5)
 )
 def fbm(hurst: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Fractional Brownian motion, the running sum of `fgn`. Knob: Hurst exponent; paths are smoother as it rises."""
     return np.cumsum(fgn(hurst, length, rng, n), axis=1)
 
 
-@family(
-    "order d",
-    range=(-0.45, 0.45),
-    grid=(-0.3, 0.0, 0.2, 0.4),
-    moves="power law of the decay of memory",
-    statistic=lambda x: estimate.correlation(x) / (1 + estimate.correlation(x)),
-    naive=at(mean=0.0),
-)
+@family("order d", (-0.45, 0.45), (-0.3, 0.0, 0.2, 0.4), "power law of the decay of memory", naive=at(mean=0.0))
 def arfima(d: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """ARFIMA(0, d, 0) of variance 1. Knob: order d of fractional integration; 0 is white, 0.45 nearly non-stationary.
 
@@ -104,14 +90,7 @@ def arma_paths(phi: list[float], theta: list[float], length: int, rng: np.random
     return lfilter(ma, ar, noise, axis=1, zi=start)[0]
 
 
-@family(
-    "persistence",
-    range=(-0.999, 0.999),
-    grid=(-0.5, 0.0, 0.5, 0.9, 0.99),
-    moves="exponential decay of memory",
-    statistic=estimate.correlation,
-    naive=at(mean=0.0),
-)
+@family("persistence", (-0.999, 0.999), (-0.5, 0.0, 0.5, 0.9, 0.99), "exponential decay of memory", naive=at(mean=0.0))
 def ar1(phi: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """AR(1) of variance 1. Knob: persistence; the correlation at lag k is phi^k."""
     return arma_paths([phi], [], length, rng, n) * np.sqrt(1 - phi**2)
@@ -123,50 +102,28 @@ def _pseudo_cycle(period: float, damping: float) -> list[float]:
 
 @family(
     "period, steps",
-    range=(3.0, 128.0),
-    grid=(6.0, 12.0, 24.0, 48.0),
-    moves="period of a cycle that loses its phase within about 20 steps",
-    statistic=lambda x: estimate.yule_walker2(x)[0],
+    (3.0, 128.0),
+    (6.0, 12.0, 24.0, 48.0),
+    "period of a cycle that loses its phase within about 20 steps",
 )
 def ar2_period(period: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """AR(2) with complex roots of modulus 0.95. Knob: period of the pseudo-cycle, in steps."""
     return arma_paths(_pseudo_cycle(period, 0.95), [], length, rng, n)
 
 
-@family(
-    "root modulus",
-    range=(0.1, 0.999),
-    grid=(0.5, 0.8, 0.95, 0.99),
-    moves="how long a cycle of 12 keeps its phase",
-    statistic=lambda x: estimate.yule_walker2(x)[1],
-)
+@family("root modulus", (0.1, 0.999), (0.5, 0.8, 0.95, 0.99), "how long a cycle of 12 keeps its phase")
 def ar2_damping(damping: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """AR(2) with a pseudo-cycle of 12 steps. Knob: modulus of its roots; near 1 the cycle keeps its phase for long."""
     return arma_paths(_pseudo_cycle(12.0, damping), [], length, rng, n)
 
 
-@family(
-    "theta",
-    range=(-1.0, 1.0),
-    grid=(-0.8, 0.0, 0.4, 0.8),
-    moves="dependence that reaches one step",
-    statistic=estimate.correlation,
-    target=lambda theta: theta / (1 + theta**2),
-    naive=at(mean=0.0),
-)
+@family("theta", (-1.0, 1.0), (-0.8, 0.0, 0.4, 0.8), "dependence that reaches one step", naive=at(mean=0.0))
 def ma1(theta: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """MA(1), x_t = e_t + theta e_{t-1}. Knob: theta. The past tells one step ahead and nothing beyond."""
     return arma_paths([], [theta], length, rng, n)
 
 
-@family(
-    "noise share",
-    range=(0.0, 1.0),
-    grid=(0.0, 0.25, 0.5, 0.75),
-    moves="noise over a persistent signal",
-    statistic=lambda x: 1 - estimate.correlation(x) / 0.95,
-    naive=at(mean=1.0),
-)
+@family("noise share", (0.0, 1.0), (0.0, 0.25, 0.5, 0.75), "noise over a persistent signal", naive=at(mean=1.0))
 def noisy_ar(share: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """AR(1) of persistence 0.95 seen through white noise, an ARMA(1, 1). Knob: share of the variance that is noise."""
     noise = rng.standard_normal((n, length))
@@ -174,47 +131,29 @@ def noisy_ar(share: float, length: int, rng: np.random.Generator, n: int = 1) ->
 
 
 @family(
-    "seasonal persistence",
-    range=(0.0, 0.99),
-    grid=(0.0, 0.3, 0.6, 0.9),
-    moves="years over which a season keeps its shape",
-    statistic=lambda x: estimate.correlation(x, SEASON),
+    "signal-to-noise ratio",
+    (0.0, 100.0),
+    (0.03, 0.3, 3.0, 30.0),
+    "how fast a level moves under noise",
     naive=at(mean=0.0),
-    season=SEASON,
 )
-def seasonal_ar(phi: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
-    """Seasonal AR, x_t = phi x_{t-12} + e_t: twelve interleaved AR(1) of variance 1. Knob: phi."""
-    years = -(-length // SEASON)
-    paths = ar1(phi, max(years, 2), rng, n * SEASON).reshape(n, SEASON, -1)
-    return paths.transpose(0, 2, 1).reshape(n, -1)[:, :length]
+def local_level(ratio: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
+    """Random walk of step variance `ratio` under white noise of variance 1. Knob: signal-to-noise ratio of the level.
 
-
-@family(
-    "sd of yearly change",
-    range=(0.0, 10.0),
-    grid=(0.0, 0.1, 0.3, 1.0),
-    moves="drift of the seasonal shape",
-    statistic=lambda x: float(np.sqrt(((x[:, SEASON:] - x[:, :-SEASON]) ** 2).mean())),
-    naive=SEASONAL,
-    season=SEASON,
-)
-def seasonal_walk(sd: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
-    """Seasonal random walk, x_t = x_{t-12} + sd e_t, from standard normals. Knob: sd of a year's change.
-
-    Seasonal naive is the best forecast whatever the knob; at 0 it is exact.
+    An ARIMA(0, 1, 1): the best forecast is exponential smoothing, of weight (sqrt(q^2 + 4q) - q) / 2 with q = ratio.
     """
-    years = -(-length // SEASON)
-    steps = np.concatenate([np.ones(1), np.full(years - 1, sd)])[:, None] * rng.standard_normal((n, years, SEASON))
-    return np.cumsum(steps, axis=1).reshape(n, -1)[:, :length]
+    level = np.cumsum(np.sqrt(ratio) * rng.standard_normal((n, length)), axis=1)
+    return level + rng.standard_normal((n, length))
+
+
+@family("mean step", (-10.0, 10.0), (0.0, 0.1, 0.3, 1.0), "trend of a random walk", naive=at(last=0.0))
+def drift(mean: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
+    """Random walk with standard normal steps and drift. Knob: mean step; at 0 the last value is the best forecast."""
+    return np.cumsum(mean + rng.standard_normal((n, length)), axis=1)
 
 
 @family(
-    "rate per step",
-    range=(0.0, 1.0),
-    grid=(0.01, 0.03, 0.1, 0.3),
-    moves="speed of return to the mean from far away",
-    statistic=lambda x: -float(np.log(x[:, 1:9].mean() / x[:, :8].mean())),
-    naive=at(last=0.0),
+    "rate per step", (0.0, 1.0), (0.01, 0.03, 0.1, 0.3), "speed of return to the mean from far away", naive=at(last=0.0)
 )
 def relaxation(rate: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Ornstein-Uhlenbeck process of stationary variance 1, sampled at unit steps, released at 10. Knob: rate per step.
@@ -229,30 +168,33 @@ def relaxation(rate: float, length: int, rng: np.random.Generator, n: int = 1) -
 
 
 @family(
-    "mean step",
-    range=(-10.0, 10.0),
-    grid=(0.0, 0.1, 0.3, 1.0),
-    moves="trend of a random walk",
-    statistic=lambda x: float(np.diff(x, axis=1).mean()),
-    naive=at(last=0.0),
+    "seasonal persistence",
+    (0.0, 0.99),
+    (0.0, 0.3, 0.6, 0.9),
+    "years over which a season keeps its shape",
+    naive=at(mean=0.0),
+    season=SEASON,
 )
-def drift(mean: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
-    """Random walk with standard normal steps and drift. Knob: mean step; at 0 the last value is the best forecast."""
-    return np.cumsum(mean + rng.standard_normal((n, length)), axis=1)
+def seasonal_ar(phi: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
+    """Seasonal AR, x_t = phi x_{t-12} + e_t: twelve interleaved AR(1) of variance 1. Knob: phi."""
+    years = -(-length // SEASON)
+    paths = ar1(phi, max(years, 2), rng, n * SEASON).reshape(n, SEASON, -1)
+    return paths.transpose(0, 2, 1).reshape(n, -1)[:, :length]
 
 
 @family(
-    "signal-to-noise ratio",
-    range=(0.0, 100.0),
-    grid=(0.03, 0.3, 3.0, 30.0),
-    moves="how fast a level moves under noise",
-    statistic=estimate.level_ratio,
-    naive=at(mean=0.0),
+    "sd of yearly change",
+    (0.0, 10.0),
+    (0.0, 0.1, 0.3, 1.0),
+    "drift of the seasonal shape",
+    naive=SEASONAL,
+    season=SEASON,
 )
-def local_level(ratio: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
-    """Random walk of step variance `ratio` under white noise of variance 1. Knob: signal-to-noise ratio of the level.
+def seasonal_walk(sd: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
+    """Seasonal random walk, x_t = x_{t-12} + sd e_t, from standard normals. Knob: sd of a year's change.
 
-    An ARIMA(0, 1, 1): the best forecast is exponential smoothing, of weight (sqrt(q^2 + 4q) - q) / 2 with q = ratio.
+    Seasonal naive is the best forecast whatever the knob; at 0 it is exact.
     """
-    level = np.cumsum(np.sqrt(ratio) * rng.standard_normal((n, length)), axis=1)
-    return level + rng.standard_normal((n, length))
+    years = -(-length // SEASON)
+    steps = np.concatenate([np.ones(1), np.full(years - 1, sd)])[:, None] * rng.standard_normal((n, years, SEASON))
+    return np.cumsum(steps, axis=1).reshape(n, -1)[:, :length]

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from isonum_core.worlds import estimators as estimate
 from isonum_core.worlds.family import Batch, at, family
 
 BURN_IN = 200  # steps thrown away, so that the start is forgotten
 
 
-@family(
-    "switch rate",
-    range=(0.0, 1.0),
-    grid=(0.01, 0.05, 0.2, 0.5),
-    moves="how long a regime lasts",
-    statistic=lambda x: (1 - estimate.lagged(x, 1)) / 2,
-    naive=at(mean=(0.0, 0.5)),
-)
+@family("switch rate", (0.0, 1.0), (0.01, 0.05, 0.2, 0.5), "how long a regime lasts", naive=at(mean=(0.0, 0.5)))
 def regimes(rate: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Two levels, -1 and 1, switched by a Markov chain, under noise of sd 0.5. Knob: probability of a switch.
 
@@ -29,12 +21,7 @@ def regimes(rate: float, length: int, rng: np.random.Generator, n: int = 1) -> B
 
 
 @family(
-    "bend",
-    range=(0.0, 0.95),
-    grid=(0.0, 0.3, 0.6, 0.9),
-    moves="dependence through |x|, nearly hidden from lines",
-    statistic=lambda x: estimate.regression(x[:, 1:], -abs(x[:, :-1])),
-    naive=at(mean=0.0),
+    "bend", (0.0, 0.95), (0.0, 0.3, 0.6, 0.9), "dependence through |x|, nearly hidden from lines", naive=at(mean=0.0)
 )
 def threshold_ar(bend: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Threshold autoregression x_t = -bend |x_{t-1}| + e_t: slope -bend above 0 and +bend below. Knob: bend.
@@ -48,12 +35,7 @@ def threshold_ar(bend: float, length: int, rng: np.random.Generator, n: int = 1)
 
 
 @family(
-    "coefficient",
-    range=(0.0, 0.7),
-    grid=(0.0, 0.2, 0.4, 0.6),
-    moves="bursts from shocks that multiply the level",
-    statistic=lambda x: float(x.mean()),
-    naive=at(mean=0.0),
+    "coefficient", (0.0, 0.7), (0.0, 0.2, 0.4, 0.6), "bursts from shocks that multiply the level", naive=at(mean=0.0)
 )
 def bilinear(b: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Bilinear x_t = b x_{t-1} e_{t-1} + e_t, e standard normal. Knob: b. Bursts, and mean b.
@@ -67,13 +49,7 @@ def bilinear(b: float, length: int, rng: np.random.Generator, n: int = 1) -> Bat
     return x[BURN_IN:].T.copy()
 
 
-@family(
-    "r",
-    range=(3.57, 4.0),
-    grid=(3.6, 3.7, 3.8, 3.9, 4.0),
-    moves="strength of chaos",
-    statistic=lambda x: estimate.regression(x[:, 1:], x[:, :-1] * (1 - x[:, :-1])),
-)
+@family("r", (3.57, 4.0), (3.6, 3.7, 3.8, 3.9, 4.0), "strength of chaos")
 def logistic_map(r: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Logistic map x <- r x (1 - x) from a uniform start, no noise. Knob: r. Chaos but for windows of short cycles.
 
@@ -86,13 +62,7 @@ def logistic_map(r: float, length: int, rng: np.random.Generator, n: int = 1) ->
     return x[BURN_IN:].T.copy()
 
 
-@family(
-    "a",
-    range=(1.06, 1.4),
-    grid=(1.1, 1.2, 1.3, 1.4),
-    moves="strength of chaos with two steps of memory",
-    statistic=lambda x: estimate.regression(1 + 0.3 * x[:, :-2] - x[:, 2:], x[:, 1:-1] ** 2),
-)
+@family("a", (1.06, 1.4), (1.1, 1.2, 1.3, 1.4), "strength of chaos with two steps of memory")
 def henon(a: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Henon map x_t = 1 - a x_{t-1}^2 + 0.3 x_{t-2}, from near 0, no noise.
 
@@ -105,13 +75,7 @@ def henon(a: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     return x[BURN_IN:].T.copy()
 
 
-@family(
-    "delay, steps",
-    range=(5.0, 50.0),
-    grid=(10.0, 17.0, 24.0, 30.0),
-    moves="complexity of a delayed loop, periodic to chaotic",
-    statistic=estimate.best_delay,
-)
+@family("delay, steps", (5.0, 50.0), (10.0, 17.0, 24.0, 30.0), "complexity of a delayed loop, periodic to chaotic")
 def mackey_glass(delay: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Mackey-Glass equation x' = 0.2 y / (1 + y^10) - 0.1 x, y = x(t - delay), sampled once per unit of time.
 
@@ -133,14 +97,7 @@ def mackey_glass(delay: float, length: int, rng: np.random.Generator, n: int = 1
     return x[lag + 1 + BURN_IN * substeps :: substeps].T.copy()
 
 
-@family(
-    "weight",
-    range=(0.5, 0.95),
-    grid=(0.5, 0.6, 0.7, 0.8),
-    moves="bursts within bursts",
-    statistic=estimate.cascade_weight,
-    naive=at(last=0.5),
-)
+@family("weight", (0.5, 0.95), (0.5, 0.6, 0.7, 0.8), "bursts within bursts", naive=at(last=0.5))
 def cascade(weight: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Binomial cascade of mean 1: at each halving of time, mass is shared `weight` to 1 - weight, sides at random.
 

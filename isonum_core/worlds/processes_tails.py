@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.signal import lfilter
-from scipy.stats import t as student_t
 
-from isonum_core.worlds import estimators as estimate
 from isonum_core.worlds.family import LAST, MEAN, Batch, at, family
 from isonum_core.worlds.processes_linear import ar1
 
 ALPHA = 0.1  # weight of the last squared shock in `garch`
 COUNT_MEAN = 5.0  # of the count processes
-LOG_CHI2 = -np.euler_gamma - np.log(2)  # mean of the log of a squared standard normal
 
 
-@family(
-    "degrees of freedom",
-    range=(1.0, 100.0),
-    grid=(1.5, 3.0, 5.0, 10.0),
-    moves="tails of the shocks of an AR(1)",
-    statistic=lambda x: estimate.tail_spread(x[:, 1:] - 0.7 * x[:, :-1]),
-    target=lambda dof: float(np.log(student_t.ppf(0.995, dof) / student_t.ppf(0.875, dof))),
-)
+@family("degrees of freedom", (1.0, 100.0), (1.5, 3.0, 5.0, 10.0), "tails of the shocks of an AR(1)")
 def student_ar(dof: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """AR(1) of persistence 0.7 driven by Student t shocks, from 0. Knob: degrees of freedom; the variance needs > 2."""
     return lfilter([1.0], [1.0, -0.7], rng.standard_t(dof, size=(n, length)), axis=1)
 
 
-@family(
-    "stability alpha",
-    range=(1.05, 2.0),
-    grid=(1.2, 1.5, 1.8, 2.0),
-    moves="tails of white noise",
-    statistic=estimate.stability,
-    naive=MEAN,
-)
+@family("stability alpha", (1.05, 2.0), (1.2, 1.5, 1.8, 2.0), "tails of white noise", naive=MEAN)
 def stable(alpha: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """White symmetric stable noise, E exp(i s x) = exp(-|s|^alpha). Knob: stability; 2 is normal, of variance 2.
 
@@ -48,14 +31,7 @@ def stable(alpha: float, length: int, rng: np.random.Generator, n: int = 1) -> B
     return np.sin(alpha * v) / np.cos(v) ** (1 / alpha) * bend
 
 
-@family(
-    "persistence",
-    range=(ALPHA, 0.99),
-    grid=(0.5, 0.8, 0.9, 0.97),
-    moves="how long a storm of shocks lasts",
-    statistic=lambda x: estimate.garch_persistence(x, ALPHA),
-    naive=MEAN,
-)
+@family("persistence", (ALPHA, 0.99), (0.5, 0.8, 0.9, 0.97), "how long a storm of shocks lasts", naive=MEAN)
 def garch(persistence: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """GARCH(1, 1) of variance 1 with weight 0.1 on the last squared shock. Knob: persistence alpha + beta of variance.
 
@@ -70,27 +46,13 @@ def garch(persistence: float, length: int, rng: np.random.Generator, n: int = 1)
     return x[200:].T.copy()
 
 
-@family(
-    "persistence",
-    range=(0.0, 0.999),
-    grid=(0.6, 0.8, 0.9, 0.98),
-    moves="how long a calm or a storm lasts",
-    statistic=lambda x: estimate.decay(np.log(x**2) - LOG_CHI2, span=2),
-    naive=MEAN,
-)
+@family("persistence", (0.0, 0.999), (0.6, 0.8, 0.9, 0.98), "how long a calm or a storm lasts", naive=MEAN)
 def stochastic_volatility(persistence: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """White noise times exp(h / 2), h an AR(1) of variance 1. Knob: persistence of the log variance h."""
     return np.exp(ar1(persistence, length, rng, n) / 2) * rng.standard_normal((n, length))
 
 
-@family(
-    "volatility per step",
-    range=(0.0, 0.3),
-    grid=(0.01, 0.03, 0.1, 0.3),
-    moves="size of relative change",
-    statistic=lambda x: float(np.diff(np.log(x), axis=1).std()),
-    naive=LAST,
-)
+@family("volatility per step", (0.0, 0.3), (0.01, 0.03, 0.1, 0.3), "size of relative change", naive=LAST)
 def geometric_walk(volatility: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Geometric Brownian motion from 1, a martingale: exp of a walk with drift -volatility^2/2. Knob: volatility."""
     steps = volatility * rng.standard_normal((n, length)) - volatility**2 / 2
@@ -98,14 +60,7 @@ def geometric_walk(volatility: float, length: int, rng: np.random.Generator, n: 
     return np.exp(np.cumsum(steps, axis=1))
 
 
-@family(
-    "jump rate",
-    range=(0.0, 1.0),
-    grid=(0.0, 0.01, 0.05, 0.2),
-    moves="rare large steps of a random walk",
-    statistic=lambda x: float((abs(np.diff(x, axis=1)) > 5).mean()),
-    naive=LAST,
-)
+@family("jump rate", (0.0, 1.0), (0.0, 0.01, 0.05, 0.2), "rare large steps of a random walk", naive=LAST)
 def jumps(rate: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Random walk with standard normal steps, some of which jump by +10 or -10. Knob: probability of a jump.
 
@@ -116,13 +71,7 @@ def jumps(rate: float, length: int, rng: np.random.Generator, n: int = 1) -> Bat
     return np.cumsum(steps + jump * rng.choice([-10.0, 10.0], size=(n, length)), axis=1)
 
 
-@family(
-    "share of zeros",
-    range=(0.0, 0.99),
-    grid=(0.0, 0.3, 0.6, 0.9),
-    moves="intermittency of demand",
-    statistic=lambda x: float((x == 0).mean()),
-)
+@family("share of zeros", (0.0, 0.99), (0.0, 0.3, 0.6, 0.9), "intermittency of demand")
 def intermittent(share: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Intermittent demand: zero or a size 1 + Poisson(m), log m an AR(1) of persistence 0.95 around log 4.
     Knob: share of zeros. When a demand comes is not told by the past; how large it will be is, a little."""
@@ -130,14 +79,7 @@ def intermittent(share: float, length: int, rng: np.random.Generator, n: int = 1
     return np.where(rng.random((n, length)) < share, 0.0, size)
 
 
-@family(
-    "thinning",
-    range=(0.0, 0.99),
-    grid=(0.0, 0.3, 0.6, 0.9),
-    moves="persistence of counts",
-    statistic=lambda x: estimate.correlation(x - COUNT_MEAN),
-    naive=at(mean=0.0),
-)
+@family("thinning", (0.0, 0.99), (0.0, 0.3, 0.6, 0.9), "persistence of counts", naive=at(mean=0.0))
 def inar(thinning: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:
     """Poisson INAR(1) of mean 5: each unit survives with probability `thinning`, new ones arrive. Knob: thinning.
 
@@ -153,11 +95,9 @@ def inar(thinning: float, length: int, rng: np.random.Generator, n: int = 1) -> 
 
 @family(
     "excitation",
-    range=(0.0, 0.95),
-    grid=(0.0, 0.4, 0.7, 0.9),
-    moves="bursts of counts: their variance over their mean",
-    statistic=lambda x: float(((x - COUNT_MEAN) ** 2).mean() / COUNT_MEAN),
-    target=lambda a: 1 / (1 - a**2),
+    (0.0, 0.95),
+    (0.0, 0.4, 0.7, 0.9),
+    "bursts of counts: their variance over their mean",
     naive=at(mean=0.0),
 )
 def ingarch(excitation: float, length: int, rng: np.random.Generator, n: int = 1) -> Batch:

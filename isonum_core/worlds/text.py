@@ -1,4 +1,4 @@
-"""English that needs no download: prose from docstrings of installed packages, and lists of one kind of word."""
+"""English: prose from docstrings of installed packages, lists of one kind of word, and texts that are downloaded."""
 
 from __future__ import annotations
 
@@ -8,30 +8,12 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
+from jaxtyping import Int
 
 from isonum_core.errors import IsonumError
+from isonum_core.worlds.series import TABLE, original
 
-# Common English words of one kind each, every one a single token of BERT's vocabulary; written for this book.
-KINDS: dict[str, tuple[str, ...]] = {
-    "first names": tuple(
-        "john mary william anna james elizabeth george margaret charles sarah thomas emma henry jane robert alice "
-        "edward catherine joseph helen peter laura paul julia david martha michael rose daniel clara samuel grace "
-        "richard frances philip ruth simon lucy martin susan walter nancy arthur dorothy emily albert sophie oliver "
-        "hannah eva".split()
-    ),
-    "countries": tuple(
-        "france germany italy spain portugal poland russia china japan india brazil mexico canada egypt kenya nigeria "
-        "ghana norway sweden denmark finland greece iran iraq israel syria cuba chile peru argentina colombia ireland "
-        "scotland england wales belgium austria hungary romania bulgaria serbia croatia ukraine vietnam thailand "
-        "indonesia malaysia australia jordan iceland".split()
-    ),
-    "animals": tuple(
-        "dog cat horse cow pig sheep goat lion tiger bear wolf fox deer rabbit mouse rat bird fish snake frog eagle "
-        "owl hawk duck goose swan chicken turkey crow shark whale dolphin seal turtle spider bee ant butterfly "
-        "elephant monkey camel donkey bull bat cricket crab salmon trout hound pony".split()
-    ),
-}
-
+KINDS: dict[str, tuple[str, ...]] = {kind: tuple(words.split()) for kind, words in TABLE["words"].items()}
 _SENTENCES = re.compile(r"[A-Z][A-Za-z ,;:'()-]+\.( [A-Z][A-Za-z ,;:'()-]+\.)*")
 
 
@@ -48,12 +30,8 @@ def docstring_prose(least: int = 30) -> list[str]:
     for owner in (np, pandas, pandas.DataFrame):
         for name in sorted(vars(owner)):
             member = vars(owner)[name]
-            # Builtins' docstrings would tie the text to the version of Python.
-            if (
-                name.startswith("_")
-                or isinstance(member, ModuleType)
-                or getattr(member, "__module__", "") == "builtins"
-            ):
+            builtin = getattr(member, "__module__", "") == "builtins"  # would tie the text to the version of Python
+            if name.startswith("_") or isinstance(member, ModuleType) or builtin:
                 continue
             found = [p for p in _paragraphs(inspect.getdoc(member) or "") if p not in seen]
             seen.update(found)
@@ -78,6 +56,23 @@ def word_lists(
     chosen = rng.choice(sorted(set(pool)), kinds, replace=False)
     places = np.concatenate([chosen, rng.choice(chosen, lists * length - kinds)])
     return [", ".join(row) for row in rng.permutation(places).reshape(lists, length)]
+
+
+def read_text(name: str) -> str:
+    """A text of `series.toml`, as published: tinyshakespeare, wikitext2_valid, wikitext2_test or sentiment_amazon.
+
+    Raises IsonumError for an unknown name, and DataAbsent where the file is not to be had.
+    """
+    if name not in TABLE["texts"]:
+        raise IsonumError(f"a text was expected, got {name!r}. These exist: {', '.join(TABLE['texts'])}.")
+    return original(TABLE["texts"][name]["file"]).read_text("utf-8")
+
+
+def labelled_sentences() -> tuple[list[str], Int[np.ndarray, "n"]]:
+    """1000 sentences of reviews, and whether each praises (1) or complains (0): 500 of either. As `read_text`."""
+    lines = read_text("sentiment_amazon").rstrip("\n").split("\n")
+    sentences, labels = zip(*(line.rsplit("\t", 1) for line in lines), strict=True)
+    return list(sentences), np.array(labels, dtype=np.int64)
 
 
 def _paragraphs(doc: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
+from isonum_core.worlds.digits import real_numbers
 
 PAD, EOS = 0, 1  # a missing value; the end of the series
 
@@ -43,23 +45,20 @@ class MeanScale:
     Ansari et al. 2024, "Chronos: Learning the Language of Time Series", arXiv 2403.07815.
     """
 
+    n_special: ClassVar[int] = 2  # padding and end of series
     n_tokens: int = 4096
-    n_special: int = 2
     low: float = -15.0
     high: float = 15.0
     context_length: int = 512
     eos: bool = True
 
     def __post_init__(self) -> None:
-        if self.n_special < 2 or self.n_tokens < self.n_special + 3:
+        finite = np.isfinite([self.low, self.high]).all()
+        if not finite or self.low >= self.high or self.context_length < 1 or self.n_tokens < 5:
             raise IsonumError(
-                "MeanScale needs n_special >= 2 (padding and end of series) and at least 2 bins, got "
-                f"n_tokens={self.n_tokens}, n_special={self.n_special}. Give n_tokens >= n_special + 3."
-            )
-        if not (np.isfinite([self.low, self.high]).all() and self.low < self.high) or self.context_length < 1:
-            raise IsonumError(
-                "MeanScale needs finite low < high and context_length >= 1, got "
-                f"low={self.low}, high={self.high}, context_length={self.context_length}. Correct the one that is off."
+                "MeanScale needs finite low < high, context_length >= 1 and n_tokens >= 5 (3 ids and at least 2 bins), "
+                f"got low={self.low}, high={self.high}, context_length={self.context_length}, "
+                f"n_tokens={self.n_tokens}. Correct the one that is off."
             )
 
     @cached_property
@@ -79,7 +78,7 @@ class MeanScale:
         return (self.high - self.low) / (self.n_tokens - self.n_special - 2)
 
     def encode(self, values, scale: float | None = None) -> Tokens:
-        """Tokens of a one-dimensional series of real numbers (list, array or tensor); NaN marks a missing value.
+        """Tokens of a series of real numbers (list, array or tensor); NaN or a mask marks a missing value.
 
         Only the last `context_length` values are read. `scale` given: that scale is used, for values that follow a
         context already encoded. Raises IsonumError on a wrong shape, on infinite values and where the scale overflows:
@@ -87,11 +86,8 @@ class MeanScale:
         """
         x, cut = self._read(values)
         mask = ~x.isnan()
-        if scale is None:
-            used = x.abs().nansum(-1) / mask.sum(-1)
-            used = torch.where(used > 0, used, 1.0)
-        else:
-            used = torch.tensor(scale, dtype=torch.float32)
+        mean = x.abs().nansum(-1) / mask.sum(-1)
+        used = torch.where(mean > 0, mean, 1.0) if scale is None else torch.tensor(scale, dtype=torch.float32)
         if not (used.isfinite() and used > 0):
             got = f"{scale}" if scale is not None else "an infinite mean of |x|: the sum overflows float32"
             raise IsonumError(
@@ -128,39 +124,23 @@ class MeanScale:
                 "Decode with the tokeniser that encoded them."
             )
         if not (np.isfinite(scale) and scale > 0):
-            raise IsonumError(
-                f"the scale must be positive and finite, got {scale}. Use the scale that encode returned."
-            )
+            raise IsonumError(f"the scale must be positive and finite, got {scale}. Use the one that encode returned.")
         ids = ids[ids != EOS]
         bins = (ids - self.n_special - 1).clamp(0, len(self.centres) - 1)
         return torch.where(ids == PAD, torch.nan, self.centres[bins] * torch.tensor(scale, dtype=torch.float32))
 
     def _read(self, values) -> tuple[Tensor, int]:
         """The values within the context as float32, and how many older ones were cut."""
-        try:
-            if isinstance(values, Tensor):
-                x = values.detach().cpu()
-            else:  # a copy: torch warns about arrays that cannot be written to, and our own series are of that kind
-                x = torch.from_numpy(np.array(values, dtype=np.float64))
-            readable = not x.is_complex()
-        except (TypeError, ValueError):
-            readable = False
-        if not readable:
-            raise IsonumError(
-                f"a series of real numbers was expected, got {type(values).__name__} that does not hold them. "
-                "Give a list, an array or a tensor of shape (T,)."
-            )
-        if x.ndim != 1 or x.shape[0] == 0:
-            raise IsonumError(
-                f"a series must have shape (T,) with T >= 1, got {tuple(x.shape)}. Encode one series at a time."
-            )
-        cut = max(0, x.shape[0] - self.context_length)
-        x = x[cut:].float()
-        infinite = x.isinf().nonzero().flatten()
+        x = real_numbers(values)
+        if len(x) == 0:
+            raise IsonumError("a series must have shape (T,) with T >= 1, got (0,). Encode one that has values.")
+        cut = max(0, len(x) - self.context_length)
+        single = torch.from_numpy(x[cut:]).float()
+        infinite = single.isinf().nonzero().flatten()
         if len(infinite):
             raise IsonumError(
                 f"values must be finite in float32 (below 3.4e38) or NaN where missing, got {len(infinite)} infinite, "
                 f"the first at step {cut + int(infinite[0])}: the scale would be infinite and every id the same. "
                 "Mark such values as NaN, or divide the series by a constant."
             )
-        return x, cut
+        return single, cut

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-EXECUTED = ("isonum_core/**/*.py", "requirements*.txt", "book/results/**/*")
+EXECUTED = ("isonum_core/**/*.py", "isonum_core/**/*.toml", "requirements*.txt", "book/results/**/*")
 RENDERED = ("book/_ext/**/*.py", "CITATION.cff")
 
 
