@@ -21,7 +21,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from isonum_core.errors import IsonumError
-from isonum_core.origin import checkout, software
+from isonum_core.origin import environment
 
 # What a citable figure is called inside a notebook's output. The book's Sphinx extension looks for this name.
 MIME = "application/vnd.isonum.figure+json"
@@ -116,15 +116,8 @@ def provenance(**facts: Any) -> dict:
     Facts may be numbers, words, arrays, tables, lists, dicts and dataclasses; `device="..."` replaces "cpu".
     IsonumError when a fact cannot be written as JSON (an object without a plain form, a NaN or an infinity).
     """
-    commit, dirty = checkout()
     facts = {key: _plain(key, value) for key, value in facts.items()}
-    return {
-        "commit": commit or "unknown",
-        "dirty": dirty,
-        "device": facts.pop("device", "cpu"),
-        **software("isonum", "matplotlib", "seaborn"),
-        "facts": facts,
-    }
+    return {**environment(facts.pop("device", "cpu"), "isonum", "matplotlib", "seaborn"), "facts": facts}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""What stands behind a number: the commit of the checkout and the versions of what computed it."""
+"""What stands behind a number: the commit of the checkout, the code and the versions of what computed it."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -28,9 +30,25 @@ def checkout(root: Path = ROOT, *paths: str) -> tuple[str | None, bool | None]:
         return None, None
 
 
-def software(*libraries: str) -> dict:
-    """Python, system, and the versions of the libraries that every number rests on and of those named."""
+def code_hash(*files: str | Path) -> str:
+    """Sha256 over the names and bytes of the package's Python files and of others, such as a study of one's own."""
+    digest = hashlib.sha256()
+    for path in (*sorted((ROOT / "isonum_core").rglob("*.py")), *map(Path, files)):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def environment(device: str, *libraries: str, within: tuple[str, ...] = ()) -> dict:
+    """What computed a result: commit, whether files differ from it (`within` these paths), device, system, versions.
+
+    `libraries` are named beside those that every number rests on. Where a tree travels without its history the
+    environment variable ISONUM_COMMIT may name the commit; else it is "unknown", and `dirty` is null.
+    """
+    commit, dirty = checkout(ROOT, *within)
     return {
+        "commit": commit or os.environ.get("ISONUM_COMMIT", "unknown"),
+        "dirty": dirty,
+        "device": device,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {name: metadata.version(name) for name in (*LIBRARIES, *libraries)},

@@ -11,6 +11,7 @@ def say(**numbers: object) -> None:
         glue(name, str(value), display=False)
 
 
-def interval(value: float, low: float, high: float, digits: int = 2) -> str:
-    """An estimate and its interval with signs, all in the estimate's unit: "+0.29 [-0.12, +0.59]"."""
-    return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+def interval(value: float, low: float, high: float, digits: int = 2, sign: bool = True) -> str:
+    """An estimate and its interval, all in the estimate's unit: "+0.29 [-0.12, +0.59]"; a share has no sign."""
+    plus = "+" if sign else ""
+    return f"{value:{plus}.{digits}f} [{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"

@@ -16,7 +16,7 @@ class Mutant:
 
 
 MOMENTS, ROWS = "geometry/moments.py", "geometry/rows.py"
-SCORES, NULL = "geometry/scores.py", "geometry/null.py"
+SCORES, NULL, MEAN_HALF = "geometry/scores.py", "geometry/null.py", "geometry/mean_half.py"
 NEIGHBOURS = "geometry/neighbours.py"
 FIELDS = ("test_moments", "test_every_field_is_its_definition")
 TWINS = ("test_scores", "test_a_score_equals_its_twin")
@@ -39,21 +39,21 @@ MUTANTS = (
     Mutant(
         "no centring",
         MOMENTS,
-        (("    y, rest = centred(x, shift)\n", "    y, rest = x, x.mean(0) - shift\n"),),
+        (("    y = x - shift\n", "    y = x - 0\n"), ("    y -= rest\n", "    rest = rest - shift\n")),
         FIELDS,
         dict(n=200, d=9),
     ),
     Mutant(
         "n^2 for n (n - 1)",
-        SCORES,
+        MEAN_HALF,
         (("- n) / (n * (n - 1))", "- n) / n**2"),),
         TWINS,
         dict(name="mean_cosine", shape=(80, 9)),
     ),
     Mutant(
         "pairs i = j counted as pairs",
-        SCORES,
-        (("return (total @ total - n) /", "return (total @ total) /"),),
+        MEAN_HALF,
+        (("clamp(max=n * n) - n)", "clamp(max=n * n))"),),
         TWINS,
         dict(name="mean_cosine", shape=(80, 9)),
     ),
@@ -79,7 +79,7 @@ MUTANTS = (
     ),
     Mutant(
         "rows of zeros counted as directions",
-        SCORES,
+        MEAN_HALF,
         (("n = found.n - found.zeros", "n = found.n"),),
         ("test_scores_refusals", "test_rows_of_zeros_are_left_out_of_cosines_with_a_warning"),
     ),
@@ -107,8 +107,21 @@ MUTANTS = (
     Mutant(
         "a row is its own neighbour",
         NEIGHBOURS,
-        ((".kneighbors(return_distance=False)", ".kneighbors(y, return_distance=False)"),),
+        ((".kneighbors(return_distance=False)", ".kneighbors(y - y.mean(0), return_distance=False)"),),
         ("test_neighbours", "test_dimensions_equal_their_twins"),
         dict(n=60, d=3),
+    ),
+    Mutant(
+        "repeated rows counted as neighbours",
+        NEIGHBOURS,
+        (("    first = _first_of_each_chain(y, roundings * eps)\n", "    first = range(len(y))\n"),),
+        ("test_neighbours", "test_rows_equal_up_to_the_rounding_of_their_type_are_one"),
+    ),
+    Mutant(
+        "the band of Hoeffding's lemma is twice as wide",
+        "geometry/partition_expansions.py",
+        (("(r * diameter(w)) ** 2 / 8", "(r * diameter(w)) ** 2 / 4"),),
+        ("test_partition_expansions", "test_first_order_is_its_statement"),
+        dict(r=0.7),
     ),
 )

@@ -58,6 +58,15 @@ def test_slow_tokenizers_are_refused():
         text_batches(object(), ["a"])
 
 
+@pytest.mark.parametrize("wrong", [dict(max_length=2), dict(max_length=65), dict(size=0)])
+def test_a_length_holds_a_word_and_is_one_that_the_model_takes(tokenizer, wrong, monkeypatch):
+    monkeypatch.setattr(tokenizer, "model_max_length", 64)
+    with pytest.raises(IsonumError, match=rf"max_length from 3 to 64, .* got .*{'='.join(map(str, *wrong.items()))}"):
+        text_batches(tokenizer, ["a b c"], **wrong)
+    (batch,) = text_batches(tokenizer, ["a " * 100])
+    assert batch["input_ids"].shape == (2, 64), "by default no longer than that"
+
+
 def test_only_the_named_tokens_count(tokenizer):
     batches = text_batches(tokenizer, ["a b c", "d a"])
     chosen = counting(batches, {4, 6})

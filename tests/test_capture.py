@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from torch import nn
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.networks.capture import capture, collect
+from isonum_core.networks.patched import Patched, patched_model, read
 from isonum_core.networks.sites import sites
+from isonum_core.networks.tiny import Tiny, tiny_model
 
 SMALL = dict(vocab_size=40, bos_token_id=0, eos_token_id=1, pad_token_id=0)
 
@@ -175,16 +176,16 @@ def test_batches_merge_to_the_whole(name, model_of):
         _same(one[site], many[site])
 
 
-def test_special_tokens_enter_only_when_asked_for(model_of):
+def test_special_tokens_do_not_enter(model_of):
     model, batch = model_of("gpt2"), _batch(padding=3)
-    counts = {p: capture(model, [batch], ["embed"], positions=p)["embed"] for p in ("content", "special", "all")}
-    assert {p: (m.n, m.dropped) for p, m in counts.items()} == dict(content=(28, 20), special=(8, 40), all=(36, 12))
-    _same(counts["content"].merge(counts["special"]), counts["all"])
-    # Moving the special embeddings far away must not be felt where only content counts.
+    content = capture(model, [batch], ["embed"])["embed"]
+    assert (content.n, content.dropped) == (28, 20)
+    # Moving the special embeddings far away must not be felt.
     with torch.no_grad():
         model.transformer.wte.weight[:2] += 1e3
-    _same(capture(model, [batch], ["embed"])["embed"], counts["content"])
-    assert capture(model, [batch], ["embed"], positions="all")["embed"].mean.abs().max() > 100
+    _same(capture(model, [batch], ["embed"])["embed"], content)
+    unlabelled = batch | dict(special_tokens_mask=1 - batch["attention_mask"])
+    assert capture(model, [unlabelled], ["embed"])["embed"].mean.abs().max() > 100
 
 
 def test_a_batch_of_special_tokens_alone_is_counted_and_passed_over(model_of):
@@ -218,7 +219,6 @@ def test_a_sample_is_the_first_positions_that_count(model_of):
     assert list(sample.states) == ["embed", "block.0"]
     ids = torch.cat([b["input_ids"][:, 1:8].flatten() for b in batches])
     assert torch.equal(sample.ids, ids[:20])
-    assert sample.sequence.tolist() == [0] * 7 + [1] * 7 + [2] * 6
     whole = collect(model, batches, "block.0", limit=1000).states["block.0"]
     assert torch.equal(whole[:20], sample.states["block.0"])
     _same(Moments.of(whole), capture(model, batches, ["block.0"])["block.0"])
@@ -248,36 +248,69 @@ def test_a_full_sample_reads_no_further(model_of):
     assert read == [0, 1]
 
 
-class _Skipping(nn.Module):
-    """Has a block that its forward pass never runs."""
-
-    def __init__(self):
-        super().__init__()
-        self.h = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
-        self.ln_f = nn.LayerNorm(4)
-
-    def forward(self, input_ids, attention_mask, use_cache):
-        return self.ln_f(self.h[0](torch.ones(*input_ids.shape, 4)))
+def test_one_batch_arrays_and_lists_are_taken_as_they_are_meant(model_of):
+    model, batch = model_of("gpt2"), _batch()
+    expected = capture(model, [batch])["block.1"]
+    for meant in (batch, [{k: v.numpy() for k, v in batch.items()}], {k: v.tolist() for k, v in batch.items()}):
+        _same(capture(model, meant)["block.1"], expected)
+    assert torch.equal(collect(model, batch, "embed", 5).ids, batch["input_ids"][0, 1:6])
 
 
-class _Twice(_Skipping):
-    """Runs one block twice."""
-
-    def forward(self, input_ids, attention_mask, use_cache):
-        return self.h[1](self.h[0](self.h[0](torch.ones(*input_ids.shape, 4))))
-
-
-@pytest.mark.parametrize(("model", "site", "count"), [(_Skipping(), "block.1", 0), (_Twice(), "block.0", 2)])
-def test_a_site_that_does_not_fire_once_raises(model, site, count):
-    with pytest.raises(IsonumError, match=f"expected to fire once a batch, got .*'{site}': {count}"):
-        capture(model.eval(), [_batch()], [site])
+def test_blocks_can_be_named_by_their_path(model_of):
+    model, batch = model_of("gpt2"), _batch()
+    named = capture(model, batch, blocks="transformer.h", norm="transformer.ln_f")
+    for site, m in capture(model, batch).items():
+        _same(named[site], m)
+    assert torch.equal(
+        collect(model, batch, "block.1", 9, blocks="transformer.h").states["block.1"],
+        collect(model, batch, "block.1", 9).states["block.1"],
+    )
 
 
-def test_unknown_architecture():
-    with pytest.raises(
-        IsonumError, match="blocks as in GPT-2; .*; PatchTSMixer was expected, got Linear. Add the path"
-    ):
-        sites(nn.Linear(2, 2))
+def test_each_half_of_bart_has_its_own_positions():
+    shape = dict(d_model=16, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=32, decoder_ffn_dim=32)
+    heads = dict(encoder_attention_heads=2, decoder_attention_heads=2, decoder_start_token_id=0)
+    torch.manual_seed(0)
+    model = (
+        transformers.BartForConditionalGeneration(transformers.BartConfig(**shape, **heads, **SMALL)).eval().double()
+    )
+    batch = _batch(length=9, padding=2) | _batch(length=6, seed=2, prefix="decoder_")
+    with torch.no_grad():
+        out = model(**_plain(batch), output_hidden_states=True)
+    found = capture(model, batch)
+    for prefix, hidden, end in (("encoder", out.encoder_hidden_states, 8), ("decoder", out.decoder_hidden_states, 5)):
+        for site, states in zip(("embed", "block.0", "block.1"), hidden, strict=True):
+            _same(found[f"{prefix}.{site}"], Moments.of(states[:, 1:end].reshape(-1, 16)))
+    with pytest.raises(IsonumError, match="needs decoder_input_ids and decoder_attention_mask .* got none and none"):
+        capture(model, _batch())
+
+
+def test_padding_changes_nothing_where_states_run_on(model_of):
+    """A state space model carries what it has read: padding on the right comes after all that counts."""
+    torch.manual_seed(0)
+    config = transformers.MambaConfig(hidden_size=16, num_hidden_layers=2, state_size=4, **SMALL)
+    model = transformers.MambaForCausalLM(config).eval().double()
+    _same(*(capture(model, _batch(padding=padding))["block.1"] for padding in (0, 4)))
+
+
+@pytest.mark.parametrize("trunk", ["gpt2", "t5", "patchtst"])
+def test_of_a_series_of_numbers_every_position_counts(trunk):
+    model, x = patched_model(Patched(trunk), 0).eval(), torch.randn(6, 128, generator=torch.Generator().manual_seed(0))
+    found = capture(model, {"context": x})
+    assert {site: m.n for site, m in found.items()} == {s: 6 if s == "read" else 6 * 8 for s in sites(model)}
+    _same(found["read"], Moments.of(read(model, x).states["read"]))
+    assert collect(model, {"context": x}, "read", 4).ids.tolist() == [-1] * 4
+
+
+def test_a_direct_model_is_captured_from_its_past_values():
+    model, x = (
+        tiny_model(Tiny("patchtst"), 0).eval(),
+        torch.randn(3, 128, 1, generator=torch.Generator().manual_seed(0)),
+    )
+    found = capture(model, [{"past_values": x}])
+    with torch.no_grad():
+        last = model.model(past_values=x).last_hidden_state
+    _same(found["block.1"], Moments.of(last.reshape(-1, 32)))
 
 
 def _without(key):
@@ -295,16 +328,37 @@ def _left_padded():
         (
             [_without("attention_mask")],
             {},
-            "needs input_ids and attention_mask of equal shape .* and None. Padding and",
+            "needs input_ids and attention_mask of equal shape .* and none. Padding and",
         ),
         ([_without("special_tokens_mask")], {}, "input_ids and special_tokens_mask of equal shape"),
         ([_batch() | dict(attention_mask=torch.ones(4, 8))], {}, r"got \(4, 9\) and \(4, 8\)"),
+        ([{k: v[0] for k, v in _batch().items()}], {}, r"of equal shape \(B, T\), got \(9,\) and \(9,\)"),
+        ([{k: v[:0] for k, v in _batch().items()}], {}, r"of equal shape \(B, T\), got \(0, 9\) and \(0, 9\)"),
         ([_left_padded()], {}, "padding on the left"),
         ([_batch(length=2)], {}, "got none: the masks left out all 8"),
         ([], {}, "at least one batch was expected, got none"),
+        ([_batch()["input_ids"]], {}, "a batch was expected as a mapping .*, got Tensor. Make"),
+        (["a text"], {}, "a batch was expected as a mapping .*, got str. Make"),
+        (
+            [_batch() | dict(input_ids=[[0, 5, 1], [0, 1]])],
+            {},
+            "input_ids was expected as numbers in rows of one length",
+        ),
+        ([_batch() | dict(input_ids="words")], {}, "input_ids was expected as numbers in rows of one length, got str"),
+        ([_batch(length=65)], {}, "at most 64 positions were expected .* in 65 positions. .* let text_batches split"),
+        (
+            [_batch() | dict(input_ids=_batch()["input_ids"] + 30)],
+            {},
+            "ids below 40 .* got 30 to .* Take the tokenizer",
+        ),
+        ([_batch() | dict(input_ids=_batch()["input_ids"] - 1)], {}, "ids below 40 .* got -1 to"),
         ([_batch()], dict(sites=["block.3"]), r"got \['block.3'\]. It has: embed, block.0, .* logits"),
         ([_batch()], dict(sites=[]), "got none. It has"),
-        ([_batch()], dict(positions="words"), "'content', 'special' or 'all', got 'words'"),
+        (
+            [_batch()],
+            dict(blocks="transformer.layers"),
+            "blocks were expected at transformer.layers, got GPT2LMHeadModel",
+        ),
     ],
 )
 def test_bad_input(batches, options, words, model_of):
@@ -321,7 +375,7 @@ def test_broken_states_name_their_site(model_of):
     model = model_of("gpt2")
     with torch.no_grad():
         model.transformer.h[1].mlp.c_proj.bias.fill_(float("nan"))
-    with pytest.raises(IsonumError, match="at site 'block.1': states must be finite"):
+    with pytest.raises(IsonumError, match="at site 'block.1': rows must be finite"):
         capture(model, [_batch()])
 
 
@@ -332,3 +386,29 @@ def test_broken_states_name_their_site(model_of):
 def test_bad_samples(names, limit, words, model_of):
     with pytest.raises(IsonumError, match=words):
         collect(model_of("t5"), [_batch()], names, limit)
+
+
+def test_positions_that_a_table_keeps_for_padding_are_not_there():
+    shape = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config = transformers.RobertaConfig(max_position_embeddings=34, **shape, **(SMALL | dict(pad_token_id=1)))
+    model = transformers.RobertaModel(config, add_pooling_layer=False).eval()
+    assert capture(model, _batch(length=32))["block.0"].n == 4 * 30
+    with pytest.raises(IsonumError, match="at most 32 positions were expected"):
+        capture(model, _batch(length=33))
+
+
+def test_what_a_model_refuses_is_passed_on_in_one_sentence():
+    model = tiny_model(Tiny("patchtst"), 0).eval()
+    with pytest.raises(
+        IsonumError, match="PatchTSTForPrediction was expected to read input_ids, .* Give it its own keys"
+    ):
+        capture(model, _batch())
+
+
+def test_a_model_that_pads_by_itself_is_told():
+    shape = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config = transformers.LongformerConfig(attention_window=4, max_position_embeddings=66, **shape, **SMALL)
+    model = transformers.LongformerModel(config, add_pooling_layer=False).eval()
+    assert capture(model, _batch(length=8))["block.0"].n == 4 * 6
+    with pytest.raises(IsonumError, match=r"one state a position, \(4, 9\), got \(4, 12, 16\): the model pads"):
+        capture(model, _batch(length=9))

@@ -13,8 +13,8 @@ from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score
 from isonum_core.lab.engine import one_thread
 from isonum_core.lab.study import find_study
-from isonum_core.networks.patched import Patched, patched_model, predict
-from isonum_core.studies import architecture, data, portrait
+from isonum_core.networks.patched import Patched, patched_model, read
+from isonum_core.studies import architecture, data
 from isonum_core.studies.data import Data, run
 from isonum_core.studies.portrait import COLUMNS, ORDER, SIZES, TEST, TRAIN
 from isonum_core.worlds.families import FAMILIES
@@ -33,7 +33,7 @@ def test_errors_of_the_untrained_twin_by_hand():
     assert [row["knob"] for row in rows] == list(FAMILIES["sine_noise"].grid)
     x = FAMILIES["sine_noise"].draw(0.1, 144, np.random.default_rng([TEST, 0]), 40)
     c, y = x[:, :128], x[:, 128:]
-    said = predict(patched_model(Patched("gpt2", d=16), 0).eval(), torch.tensor(c)).mean.numpy()
+    said = read(patched_model(Patched("gpt2", d=16), 0).eval(), torch.tensor(c)).said.mean.numpy()
     variance = c.var(1, keepdims=True)
     error = {
         name: ((y - f) ** 2 / variance).mean()
@@ -62,7 +62,7 @@ def test_a_run_is_a_function_of_its_configuration():
 
 
 def test_streams_are_apart_from_each_other_and_from_those_of_the_skill_study():
-    assert len({TRAIN, TEST, ORDER, portrait.DRAW, 0, 1, 2}) == 7
+    assert len({TRAIN, TEST, ORDER, 0, 1, 2}) == 6
     for family in FAMILIES.values():
         train, test = (family.draw(family.grid[1], 144, np.random.default_rng([s, 0]), 4) for s in (TRAIN, TEST))
         assert not any(np.array_equal(a, b) for a in train for b in test)
@@ -87,7 +87,7 @@ def test_grids_hold_what_they_say(profile, seeds):
         assert len(configs) == 2 * len(kinds)
         assert {c.trained for c in configs} == {True, False} and len({c.model for c in configs}) == models
     assert len({c.family for c in data.grid(profile)}) == 46 and {c.seed for c in data.grid(profile)} == {*range(seeds)}
-    assert len(architecture.FAMILIES) == 10 and set(architecture.FAMILIES) <= set(FAMILIES)
+    assert len(architecture.CHOSEN) == 10 and set(architecture.CHOSEN) <= set(FAMILIES)
 
 
 @pytest.mark.parametrize("wrong", [dict(family="weather"), dict(size="huge")])

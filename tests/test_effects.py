@@ -8,7 +8,17 @@ import pytest
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.studies.effects import dose_curves, halves, knob_effects, training_changes, twinned
+from isonum_core.statistics.contrasts import variance_shares
+from isonum_core.studies.effects import (
+    compared,
+    dose_curves,
+    halves,
+    knob_effects,
+    steady,
+    training_changes,
+    twinned,
+    variance_sources,
+)
 
 
 def made(rng, families=8, seeds=4, knobs=(1.0, 2.0, 3.0, 4.0), noise=0.0):
@@ -55,8 +65,7 @@ def test_knob_effects_say_how_far_and_which_way(rng):
     found = knob_effects(table.assign(iso_score=table.iso_score.where(~hole)))
     found = found.set_index(["family", "trained", "half"])
     row = found.loc[("f0", True, "iso_score")]
-    assert (row.low, row.high, row.at_smallest, row.at_largest) == (1, 1, 1.0, 4.0)
-    assert (row.span, row.ratio) == pytest.approx((0.3, 0.5015 / 0.2015))
+    assert (row.low, row.high) == (1, 1) and row.span == pytest.approx(0.3)
     knobs, values = (
         np.indices((4, 4)).reshape(2, -1)[0],
         (0.1 * np.arange(1, 5)[:, None] + 0.001 * np.arange(4)).ravel(),
@@ -67,13 +76,61 @@ def test_knob_effects_say_how_far_and_which_way(rng):
     assert (row.knobs, row.rows, row.dropped) == (4, 15, 1)
 
 
-def test_no_ratio_where_a_median_is_negative_and_no_row_for_two_knobs(rng):
+def test_two_knobs_make_no_curve_and_one_value_no_effect(rng):
     table = made(rng)
-    found = knob_effects(table.assign(mean_cosine=table.mean_cosine - 0.7)).query("half == 'mean_cosine' and trained")
-    assert found.ratio.isna().all() and (found.span > 0).all()
     assert knob_effects(table[table.knob < 3]).empty
     with pytest.raises(IsonumError, match="iso_score of f. is 0.5 at every knob"):
         knob_effects(table.assign(iso_score=0.5))
+
+
+def test_the_halves_are_compared_family_by_family(rng):
+    rows = [
+        dict(family=f"f{i}", trained=trained, half=half, rho=rng.uniform(-1, 1), span=rng.uniform())
+        for i in range(150)
+        for trained in (True, False)
+        for half in ("mean_cosine", "iso_score")
+    ]
+    counts = dict.fromkeys("clear opposite larger_mean_cosine larger_iso_score shrunk twice reversed".split(), 0)
+    spans = []
+    for i in range(150):
+        (m, s), (m0, s0) = ([r for r in rows if r["family"] == f"f{i}" and r["trained"] is t] for t in (True, False))
+        clear = min(abs(m["rho"]), abs(s["rho"])) >= 0.5
+        counts["clear"] += clear
+        counts["opposite"] += clear and m["rho"] * s["rho"] < 0
+        counts["larger_mean_cosine"] += m["span"] > m0["span"]
+        counts["larger_iso_score"] += s["span"] > s0["span"]
+        if s["span"] <= s0["span"]:
+            counts["shrunk"] += 1
+            twice = min(abs(s["rho"]), abs(s0["rho"])) >= 0.5
+            counts["twice"] += twice
+            counts["reversed"] += twice and s["rho"] * s0["rho"] < 0
+        spans.append((m["span"], s["span"]))
+    found = compared(pd.DataFrame(rows))
+    assert found.pop("together") == pytest.approx(stats.spearmanr(*zip(*spans, strict=True))[0])
+    assert found == counts and min(counts.values()) > 0
+
+
+def test_the_steady_are_the_longest_five_beyond_the_threshold():
+    rho = [0.9, 0.86, 0.85, -0.9, 0.99, 0.99, 0.99, 0.99]
+    rows = pd.DataFrame(dict(family=list("abcdefgh"), trained=True, half="iso_score", rho=rho, span=range(8)))
+    rows = pd.concat([rows, rows.assign(trained=False), rows.assign(half="mean_cosine", rho=-rows.rho)])
+    assert steady(rows, "iso_score", 1) == list("hgfeb") and steady(rows, "iso_score", -1) == ["d"]
+    assert steady(rows, "mean_cosine", 1) == ["d"]
+
+
+def test_variance_has_the_source_that_made_it(rng):
+    facts = [(m, f"f{f}", s, k) for m in "abc" for f in range(6) for s in range(4) for k in (0, 1)]
+    table = pd.DataFrame(facts, columns=["model", "family", "seed", "knob"])
+    noise = 1e-3 * rng.normal(size=len(table))
+    table["of_model"] = table.model.map({"a": 0.0, "b": 1.0, "c": 3.0}) + noise + table.knob  # knobs are averaged
+    table["of_family"] = table.family.map({f"f{f}": f**2 for f in range(6)}) + noise
+    found = variance_sources(table.sample(frac=1, random_state=1), ["of_model", "of_family"], rng, draws=40)
+    found = found.set_index(["measure", "part"])
+    assert found.share["of_model", "model"] > 0.999 and found.share["of_family", "family"] > 0.999
+    assert found.groupby("measure").share.sum().to_numpy() == pytest.approx([1, 1])
+    assert set(found.index.levels[1]) == {"model", "family", "both", "rest"}
+    x = table.groupby(["model", "family", "seed"]).of_family.mean().to_numpy().reshape(3, 6, 4)
+    assert found.share["of_family", "rest"] == pytest.approx(variance_shares(x)["rest"])
 
 
 def test_halves_that_are_one_number_and_halves_that_are_two(rng):

@@ -17,10 +17,10 @@ def _sample(n=4000, kinds=400, d=12, seed=0, decay=0.0, noise=0.0):
     points = rng.normal(size=(kinds, d)) * scale
     ids = rng.integers(kinds, size=n)
     states = torch.from_numpy(points[ids] + noise * rng.normal(size=(n, d)))
-    return Sample(torch.from_numpy(ids), torch.zeros(n, dtype=torch.int64), {"embed": states})
+    return Sample(torch.from_numpy(ids), {"embed": states})
 
 
-def _run(sample, types=20, draws=40, seed=1, among=None):
+def _run(sample, types=20, draws=40, seed=1, among=range(400)):
     return equal_types(sample, types, draws, np.random.default_rng(seed), among).iloc[0]
 
 
@@ -28,7 +28,7 @@ def test_plain_score_is_the_mean_over_draws_of_the_textbook_formula():
     sample = _sample()
     rng, scores = np.random.default_rng(1), []
     for _ in range(3):
-        x = sample.states["embed"][sample.one_per_type(20, rng)].numpy()
+        x = sample.states["embed"][sample.one_per_type(20, rng, range(400))].numpy()
         l = np.linalg.eigvalsh(np.cov(x.T))
         scores.append((l.sum() ** 2 / (l**2).sum() - 1) / 11)
     found = _run(sample, draws=3)

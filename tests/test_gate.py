@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from isonum_core.errors import IsonumError
-from isonum_core.studies.gate import by_family, possible_families, skilled_families
+from isonum_core.studies.gate import both_skills, by_family, possible_families, skilled_families, sorted_out
 from isonum_core.worlds.families import FAMILIES
 
 
@@ -76,3 +76,31 @@ def test_a_set_that_is_no_family_counts_all_its_rows():
 def test_a_table_that_does_not_say_whose_skill_it_is_is_refused():
     with pytest.raises(IsonumError, match="no column 'model' or 'architecture'"):
         by_family(table("network", fbm=BETTER))
+
+
+def test_families_are_sorted_out_by_both_skills():
+    good, bad, none = [[0.5] * 5, [0.2] * 5], [[-0.5] * 5, [-0.2] * 5], [[np.nan] * 4]
+    rows = table(fbm=good, ar1=bad, fgn=good, jumps=[[-0.1] * 4], garch=[[0.4] * 4], cascade=none)
+    mean = {"fbm": 0.1, "ar1": -0.1, "fgn": -0.1, "jumps": -0.1, "garch": -0.1}
+    found = both_skills(rows.assign(skill_mean=rows.family.map(mean)))
+    assert list(found["median"].dropna()) == sorted(found["median"].dropna(), reverse=True)
+    sets = {name: set(families) for name, families in sorted_out(found).items()}
+    assert sets == dict(
+        predictable={"fbm", "ar1", "fgn", "cascade", "jumps"},
+        possible={"fbm", "ar1", "fgn", "cascade"},
+        naive_best={"jumps"},
+        unpredictable={"garch"},
+        skilled={"fbm", "fgn"},
+        skilled_mean={"fbm"},
+        sure_mean={"fbm"},
+        unskilled={"ar1"},
+        only_naive={"fgn"},
+        exact={"cascade"},
+    )
+
+
+def test_a_mean_that_wins_under_one_seed_is_not_surely_beaten():
+    rows = table(fbm=[[0.5] * 5] * 3)
+    found = both_skills(rows.assign(skill_mean=np.where(rows.seed == 2, -0.1, 0.3)))
+    sets = sorted_out(found)
+    assert sets["skilled_mean"] == ["fbm"] and sets["sure_mean"] == [] == sets["only_naive"]

@@ -19,6 +19,19 @@ CORE = ROOT / "isonum_core"
 # A wing imports only from those before it; the machine of the lab from none but these two.
 ORDER = "errors origin prose figures geometry theory worlds networks statistics lab studies commands __main__".split()
 LAB = {"errors", "origin", "lab"}
+# Lines that a wing may have. What "small" means is kept here and nowhere else.
+SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
+BUDGETS = {
+    SMALL: 3300,
+    ("worlds",): 2100,
+    ("networks",): 1700,
+    ("statistics",): 500,
+    ("lab",): 450,
+    ("studies",): 2000,
+    ("commands", "__main__"): 800,
+}
+# What every study is made of, so every study's file has it.
+CONTRACT = {"grid", "run", "provisional"}
 FILES = sorted(CORE.rglob("*.py"))
 CHAPTERS = sorted((ROOT / "book").glob("*.md"))
 TEXTS = [
@@ -37,6 +50,11 @@ def name(path):
 def wing(parts):
     """Place of a module in the order of wings; the package itself hands on from everywhere."""
     return ORDER.index(parts[0]) if parts and parts[0] in ORDER else None
+
+
+def home(path):
+    """The wing of a file: its folder, or its own name at the top."""
+    return path.relative_to(CORE).with_suffix("").parts[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
@@ -66,6 +84,32 @@ def test_a_file_holds_one_idea_and_explains_it(path):
         assert ast.get_docstring(tree)
     public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
     assert not [n.name for n in public if not ast.get_docstring(n)]
+
+
+@pytest.mark.parametrize("wings", BUDGETS, ids="+".join)
+def test_a_wing_keeps_to_its_budget(wings):
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES if home(path) in wings}
+    assert sum(lines.values()) <= BUDGETS[wings]
+
+
+def test_every_file_is_in_one_wing_and_the_tests_weigh_as_much_as_the_core():
+    assert {home(path) for path in FILES} == {wing for wings in BUDGETS for wing in wings}
+
+    def lines(folder):
+        return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in folder.rglob("*.py"))
+
+    assert lines(ROOT / "tests") >= lines(CORE)
+
+
+def test_one_name_stands_for_one_thing():
+    """Public functions and classes of the whole house: a reader who met the name once knows it."""
+    found = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name(path))
+    twice = {key: places for key, places in found.items() if len(places) > 1 and key not in CONTRACT}
+    assert not twice
 
 
 @pytest.mark.parametrize("rule", [["check"], ["format", "--check"]], ids=" ".join)
@@ -100,12 +144,15 @@ def test_no_file_names_a_folder_of_somebodys_machine(path):
 
 
 def test_what_the_package_offers_exists():
-    assert isonum_core.__all__ == sorted(isonum_core.__all__)
-    assert all(hasattr(isonum_core, public) for public in isonum_core.__all__)
+    assert isonum_core.__all__ == sorted(isonum_core.__all__) and len(isonum_core.__all__) <= 32
+    assert all(getattr(isonum_core, public) is not None for public in isonum_core.__all__)
+    assert set(isonum_core.__all__) <= set(dir(isonum_core))
+    with pytest.raises(AttributeError, match="has no 'isoscore'. It offers .*iso_score"):
+        getattr(isonum_core, "iso" + "score")
 
 
-def test_importing_the_package_brings_no_drawing_no_downloads_and_no_book():
-    heavy = {"matplotlib", "seaborn", "pooch", "sphinx", "transformers", "statsmodels", "IPython"}
+def test_importing_the_package_loads_nothing_heavy():
+    heavy = {"numpy", "torch", "matplotlib", "seaborn", "pooch", "sphinx", "transformers", "statsmodels", "IPython"}
     script = f"import isonum_core, sys; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

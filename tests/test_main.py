@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ def test_scores_for_machines(capsys, tmp_path):
     assert (status, err) == (0, "")
     assert list(found)[:2] == ["n", "d"] and set(KEYS) <= set(found)
     assert (found["n"], found["d"], found["absent"], found["notes"]) == (80, 5, {}, [])
+    assert (found["radius"], found["sinks"], found["without_sinks"], len(found["verdict"])) == (1.0, [], {}, 2)
     assert set(found["null"]) <= set(found) and found["null"]["isoscore"] == pytest.approx(78 / 85, rel=1e-12)
 
 
@@ -78,6 +80,7 @@ def test_scores_for_people(capsys, tmp_path):
     lines = out.splitlines()
     assert status == 0 and lines[0] == f"{file}: n = 3 samples, d = 4 dimensions"
     assert lines[2].split() == ["measure", "value", "isotropic", "cloud"]
+    assert lines[-2].startswith("The mean half ") and "Read next: " in lines[-1]
     assert any(line.startswith("isoscore_unbiased") and "needs at least 4 samples, got n=3" in line for line in lines)
 
 
@@ -115,12 +118,12 @@ def test_tokens_options(capsys, tmp_path):
     ("command", "x", "words"),
     [
         ("scores", np.arange(5.0), "states of shape (n, d), one sample a row"),
-        ("scores", np.ones((2, 2, 2)), "got (2, 2, 2). Reshape"),
+        ("scores", np.ones((2, 2, 2)), "got (2, 2, 2). Padding must not count: --mask FILE is true where a row counts"),
         ("scores", np.array([[1.0, np.nan], [1, 2]]), "1 of 2 rows with NaN or infinity, the first at row 0"),
         ("scores", np.ones((0, 3)), "no rows are left"),
         ("scores", np.ones((3, 0)), "d >= 1, got (3, 0)"),
-        ("scores", np.ones((3, 2), dtype=bool), "expected to hold real numbers, got torch.bool"),
-        ("scores", np.array([["a"]]), "got dtype <U1"),
+        ("scores", np.ones((3, 2), dtype=bool), "real numbers were expected in x.npy, got true and false"),
+        ("scores", np.array([["a"]]), "got words (<U1)"),
         ("tokens", np.ones((3, 3)), "one series of shape (T,) was expected"),
         ("tokens", np.array([1.0, np.inf]), "got 1 infinite, the first at step 1"),
         ("tokens", np.array([]), "T >= 1, got (0,)"),
@@ -140,6 +143,155 @@ def test_whole_numbers_are_measured_and_noted(capsys, tmp_path):
     assert whole["isoscore"] == real["isoscore"]
 
 
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory):
+    """States of 3 layers, 4 texts of 6 positions, in 5 dimensions; the mask of the texts; and both in files."""
+    folder, r = tmp_path_factory.mktemp("layers"), np.random.default_rng(0)
+    states, mask = r.normal(size=(3, 4, 6, 5)), np.arange(6) < np.array([6, 3, 2, 5])[:, None]
+    states[:, ~mask] = 1e6  # what padding may hold
+    np.savez(folder / "masks.npz", texts=mask, whole=np.broadcast_to(mask, (3, 4, 6)).astype(int))
+    np.save(folder / "all.npy", states)
+    np.save(folder / "one.npy", states[1])
+    np.save(folder / "flat.npy", states[1].reshape(-1, 5))
+    np.savetxt(folder / "flat.csv", mask.reshape(-1).astype(int), fmt="%d")
+    return folder, states, mask
+
+
+def _isoscores(capsys, *arguments):
+    status, out, err = _run(capsys, "scores", *map(str, arguments), "--measures", "isoscore", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    return [(one["n"], one["isoscore"]) for one in found.get("layers", [found])]
+
+
+def _iso(x):
+    eigenvalues = np.linalg.eigvalsh(np.cov(x.T))
+    ratio = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+    return len(x), pytest.approx((ratio - 1) / (x.shape[1] - 1), rel=1e-9)  # two float64 computations of one number
+
+
+@pytest.mark.parametrize("key", ["texts", "whole"])
+def test_layers_are_measured_one_by_one_or_pooled_without_their_padding(capsys, layers, key):
+    folder, states, mask = layers
+    with_mask = folder / "all.npy", "--mask", folder / "masks.npz", "--mask-key", key
+    assert _isoscores(capsys, *with_mask) == [_iso(layer[mask]) for layer in states]
+    assert _isoscores(capsys, *with_mask, "--pool") == [_iso(states[:, mask].reshape(-1, 5))]
+
+
+def test_texts_and_rows_take_a_mask(capsys, layers):
+    folder, states, mask = layers
+    expected = [_iso(states[1][mask])]
+    assert _isoscores(capsys, folder / "one.npy", "--mask", folder / "masks.npz", "--mask-key", "texts") == expected
+    assert _isoscores(capsys, folder / "flat.npy", "--mask", folder / "flat.csv") == expected
+    assert _isoscores(capsys, folder / "one.npy", "--mask", "none") == [_iso(states[1].reshape(-1, 5))]
+
+
+def test_layers_for_people_and_machines(capsys, layers):
+    folder, states, mask = layers
+    words = ("scores", str(folder / "all.npy"), "--mask", str(folder / "masks.npz"), "--mask-key", "texts")
+    found = json.loads(_run(capsys, *words, "--json")[1])["layers"]
+    assert [one["layer"] for one in found] == [0, 1, 2] and set(KEYS) <= set(found[0])
+    assert "the mask keeps 16 of 24 rows" in found[0]["notes"]
+    lines = _run(capsys, *words)[1].splitlines()
+    assert lines[2].split() == ["layer", "0", "1", "2"] and "Layer 2: The mean half" in lines[-2]
+    row = next(line for line in lines if line.startswith("isoscore "))
+    assert [float(value) for value in row.split()[1:]] == pytest.approx([one["isoscore"] for one in found], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("file", "mask", "words"),
+    [
+        ("all.npy", "flat.csv", "a mask of shape (3, 4, 6) or (4, 6), true where a row of"),
+        ("flat.npy", "one.npy", "a mask of true and false, or of 1 and 0, was expected in one.npy"),
+    ],
+)
+def test_masks_that_do_not_fit(capsys, layers, file, mask, words):
+    status, _, err = _run(capsys, "scores", str(layers[0] / file), "--mask", str(layers[0] / mask))
+    assert status == 2 and words in err and err.count("\n") == 1
+
+
+def test_measures_and_radius_on_the_command_line(capsys, tmp_path):
+    file = _save(tmp_path, _cloud())
+    found = json.loads(_run(capsys, "scores", file, "--json", "--measures", "twonn,isoscore", "--without", "twonn")[1])
+    assert "isoscore" in found and "twonn" not in found
+    found = json.loads(_run(capsys, "scores", file, "--json", "--radius", "2.5")[1])
+    assert found["radius"] == 2.5
+    assert found["partition_isotropy"] == pytest.approx(np.exp(found["log_partition_isotropy"]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids", "scale"),
+    [
+        ("v\n1\n2\n\n4\n5\n\n6\n", [2087, 2125, 0, 2201, 2238, 0, 2276, 1], 3.6),
+        ('v\n1.0\n2.0\n""\n4.0\n', [2107, 2166, 0, 2283, 1], 7 / 3),
+        ("v\n1\nNA\n3\n", [2117, 0, 2254, 1], 2.0),
+        ("NA\n1\n2\n3\n", [0, 2117, 2185, 2254, 1], 2.0),
+    ],
+)
+def test_gaps_keep_their_place_among_tokens(capsys, tmp_path, text, ids, scale):
+    (tmp_path / "x.csv").write_text(text)
+    found = json.loads(_run(capsys, "tokens", str(tmp_path / "x.csv"), "--json")[1])
+    assert found["ids"] == ids and found["scale"] == pytest.approx(scale, rel=1e-6)  # float32, as Chronos
+    assert [not m for m in found["mask"][:-1]] == [i == 0 for i in ids[:-1]]
+
+
+@pytest.mark.parametrize("choice", [["--key", "#Passengers"], ["--column", "#Passengers"], ["--column", "2"], []])
+def test_a_series_is_chosen_by_name_or_number(capsys, tmp_path, choice):
+    (tmp_path / "air.csv").write_text("Month,#Passengers\n1949-01,112\n1949-02,118\n1949-03,132\n")
+    np.save(tmp_path / "x.npy", np.array([112.0, 118, 132]))
+    expected = json.loads(_run(capsys, "tokens", str(tmp_path / "x.npy"), "--json")[1])["ids"]
+    assert json.loads(_run(capsys, "tokens", str(tmp_path / "air.csv"), "--json", *choice)[1])["ids"] == expected
+
+
+def test_a_column_that_names_nothing_is_not_ignored(capsys, tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n")
+    for choice in ("--key", "--column"):
+        status, _, err = _run(capsys, "tokens", str(tmp_path / "x.csv"), choice, "c")
+        assert status == 2 and "--column 'c', which fits none of 2. It has: a, b" in err
+    assert "with --column alone" in _run(capsys, "tokens", str(tmp_path / "x.csv"), "--key", "a", "--column", "b")[2]
+
+
+def test_row_numbers_are_no_dimension(capsys, tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    np.savetxt(tmp_path / "i.csv", np.c_[np.arange(60), x], delimiter=",", fmt=["%d", *["%.17g"] * 4])
+    found = json.loads(_run(capsys, "scores", str(tmp_path / "i.csv"), "--json")[1])
+    assert (found["d"], found["isoscore"]) == (4, pytest.approx(0.8718599590507042, rel=1e-12))  # by definition, numpy
+    assert "column 1 counts the rows: left out" in found["notes"][0]
+
+
+def _process(*arguments, **options):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-m", "isonum_core", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, env=environment, **options)
+
+
+def test_help_imports_nothing_that_it_does_not_need():
+    script = (
+        "import sys, types; package = types.ModuleType('isonum_core'); package.__path__ = ['isonum_core']\n"
+        "sys.modules['isonum_core'] = package  # what the package itself imports is not the command line's\n"
+        "from isonum_core.__main__ import parser; parser().format_help(); print({'torch', 'numpy'} & set(sys.modules))"
+    )
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+@pytest.mark.parametrize("verb", ["scores", "tokens"])
+def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path, verb):
+    x = np.random.default_rng(0).normal(size=(9, 3) if verb == "scores" else 9)
+    line = [sys.executable, "-m", "isonum_core", verb, _save(tmp_path, x), "--json"]
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head -0` does
+    with os.fdopen(writing, "w") as closed:
+        done = subprocess.run(line, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_series_from_a_pipe(tmp_path):
+    done = _process("tokens", "-", "--json", input="NA\n1\n2\n3\n")
+    assert json.loads(done.stdout)["ids"] == [0, 2117, 2185, 2254, 1]
+
+
 def test_without_a_command_the_help_is_printed(capsys):
     status, out, err = _run(capsys)
     assert (status, err) == (0, "") and "scores" in out and "tokens" in out
@@ -147,8 +299,6 @@ def test_without_a_command_the_help_is_printed(capsys):
 
 def test_a_fresh_process_writes_no_traceback(tmp_path):
     (tmp_path / "x.npy").write_bytes(b"broken")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    line = [sys.executable, "-m", "isonum_core", "scores", str(tmp_path / "x.npy")]
-    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    done = _process("scores", str(tmp_path / "x.npy"))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: x.npy was expected to be readable") and done.stderr.count("\n") == 1

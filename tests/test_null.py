@@ -183,3 +183,23 @@ def test_a_denominator_that_is_not_positive_raises():
     even = torch.eye(4).double()  # four orthogonal rows: the differences of disjoint pairs are orthogonal
     with pytest.raises(IsonumError, match="positive to divide by, got .* from 4 samples in 1 batches.*list of batches"):
         null.participation_ratio_unbiased(Moments.of(even))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n, d", [(4, 4), (5, 9), (20, 20), (40, 100)])
+def test_a_denominator_of_rounding_is_no_denominator(rng, n, d, dtype):
+    """Orthogonal rows of one length, turned: what is left of the estimate of tr C^2 is the rounding of the products."""
+    rows = torch.from_numpy(np.linalg.qr(rng.normal(size=(d, n)))[0].T.copy()).to(dtype)
+    m = Moments.of(rows).merge(Moments.of(torch.from_numpy(np.linalg.qr(rng.normal(size=(d, n)))[0].T.copy())))
+    assert m.eps == torch.finfo(dtype).eps  # of merged sums, that of the coarser
+    for states in (rows, rows.double(), 1e3 * rows):
+        with pytest.raises(IsonumError, match="must be positive to divide by, got .* of rounding"):
+            null.participation_ratio_unbiased(Moments.of(states))
+
+
+def test_a_far_row_is_no_reason_to_refuse(rng):
+    """One row of a thousand times the others' length takes six of the sixteen digits, not all."""
+    x = gaussian(rng, 400, 64)
+    with_sink = torch.cat([x, 1e3 * torch.eye(64)[:1].double()])
+    traces = [float(t) for t in null.unbiased_traces(Moments.of(with_sink))]
+    assert float(null.participation_ratio_unbiased(Moments.of(with_sink))) == pytest.approx(traces[0] / traces[1])

@@ -9,7 +9,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from isonum_core.errors import IsonumError
-from isonum_core.networks.models import Checkpoint, Provenance
+from isonum_core.networks.models import Checkpoint
 from isonum_core.networks.numerals import Numerals, levelled
 
 
@@ -22,7 +22,7 @@ def small():
     sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, vocab_size=13)
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, initializer_range=0.5)).eval()
-    return Checkpoint(model, tokenizer, Provenance("small", None, "a test", {}))
+    return Checkpoint(model, tokenizer, {})
 
 
 @pytest.mark.parametrize("separator", [",", ", "])

@@ -55,20 +55,19 @@ def test_published_iso_score_star_with_a_full_prior(peer_cloud):
 
 
 PUBLISHED_CLUSTERS = {
-    "emb_gauss": (1, -0.0008123153575747686, 0.0),
-    "emb_clusters4": (4, -0.0032573528370522077, 0.7961768514141202),
-    "emb_big": (5, -0.0023920522444712934, 0.8018399274658234),
-    "emb_2d_cone": (1, -0.0016083418853180562, 0.0),
+    "emb_gauss": (1, -0.0008123153575747686),
+    "emb_clusters4": (4, -0.0032573528370522077),
+    "emb_big": (5, -0.0023920522444712934),
+    "emb_2d_cone": (1, -0.0016083418853180562),
 }
 
 
 @pytest.mark.parametrize("name", PUBLISHED_CLUSTERS)
 def test_the_published_cluster_centred_cosine(peer_cloud, name):
-    k, value, silhouette = PUBLISHED_CLUSTERS[name]
+    k, value = PUBLISHED_CLUSTERS[name]
     got = neighbours.cluster_centred_cosine(peer_cloud(name), np.random.RandomState(0))
-    assert got.clusters == k
+    assert len(got.sizes) == k
     assert got.value == pytest.approx(value, rel=1e-9)
-    assert got.silhouette == pytest.approx(silhouette, rel=1e-6)
 
 
 def recorded(oracles, cloud, peer, function):

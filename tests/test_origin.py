@@ -5,7 +5,7 @@ import subprocess
 
 import torch
 
-from isonum_core.origin import checkout, software
+from isonum_core.origin import checkout, code_hash, environment
 
 
 def test_a_clean_tree_is_known_from_a_changed_one(tmp_path):
@@ -28,5 +28,20 @@ def test_a_clean_tree_is_known_from_a_changed_one(tmp_path):
 
 
 def test_versions_are_those_that_run():
-    assert software("isonum")["versions"].items() >= {"torch": torch.__version__}.items()
-    assert "isonum" in software("isonum")["versions"] and "isonum" not in software()["versions"]
+    assert environment("cpu", "isonum")["versions"].items() >= {"torch": torch.__version__}.items()
+    assert "isonum" in environment("cpu", "isonum")["versions"] and "isonum" not in environment("cpu")["versions"]
+
+
+def test_a_tree_without_history_may_be_told_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no git
+    monkeypatch.delenv("ISONUM_COMMIT", raising=False)
+    assert (environment("cpu")["commit"], environment("cpu")["dirty"]) == ("unknown", None)
+    monkeypatch.setenv("ISONUM_COMMIT", "abc")
+    assert (environment("cpu")["commit"], environment("cpu")["dirty"]) == ("abc", None)
+
+
+def test_the_code_hash_follows_the_package_and_the_files_beside_it(tmp_path):
+    a, b = tmp_path / "a.py", tmp_path / "b.py"
+    a.write_text("x = 1\n")
+    b.write_text("x = 2\n")
+    assert len({code_hash(), code_hash(a), code_hash(b), code_hash(a, b)}) == 4 and len(code_hash(a)) == 64

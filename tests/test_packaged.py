@@ -78,7 +78,10 @@ def test_it_speaks(language_model):
     with torch.no_grad():
         logits = language_model.model(**ids).logits[0, -1]
     assert language_model.tokenizer.decode(logits.argmax()) == " Paris"
-    assert "4 bits" in language_model.provenance.id and packaged.SMOLLM2["sha256"] in language_model.provenance.source
+    assert (
+        "4 bits" in language_model.provenance["id"]
+        and packaged.SMOLLM2["sha256"] in language_model.provenance["source"]
+    )
 
 
 @needs_smollm2

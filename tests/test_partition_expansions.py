@@ -13,18 +13,14 @@ from hypothesis import strategies as st
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.partition_expansions import (
-    accept_rows,
+    Bracket,
     diameter,
     first_order,
     hull_inradius,
     isotropy_order_one,
-    isotropy_order_two,
-    large_radius,
     log_partition_bounds,
-    lower_bound,
     phi,
     row_spectrum,
-    second_order,
     sphere_maximum,
 )
 
@@ -62,6 +58,54 @@ def sphere_extremes(w, r, k=20_001):
             centre, width = fine[(sign * found).argmax()], width / 100
         ends.append(float(sign * (sign * found).max()))
     return ends
+
+
+# The chapter's other brackets. No chapter calls them, so they live here: each states what its test then tries to break.
+
+
+def second_order(w, r):
+    """delta(r) between two quadratic problems: q_c(h) = <wbar, h> + c h^T C h at c = phi(-rD) and phi(rD)."""
+    low, high = log_partition_bounds(w, r, diameter(w))
+    mean, spectrum, basis = row_spectrum(w)
+    lin = basis.T @ mean
+    estimate = sphere_maximum(lin, spectrum / 2, r) + sphere_maximum(-lin, -spectrum / 2, r)
+    return Bracket(max(low[1] - high[0], 0.0), estimate, high[1] - low[0])
+
+
+def large_radius(w, r):
+    """delta(r) = r (m - rho) +- log N, as max_i <w_i, h> <= log Z(h) <= max_i <w_i, h> + log N."""
+    middle, slack = r * (float(w.norm(dim=1).max()) - hull_inradius(w)), math.log(len(w))
+    return Bracket(max(middle - slack, 0.0), middle, middle + slack)
+
+
+def lower_bound(w, r):
+    """I(W; r) >= max(N - r |W^T 1| + phi(-M) s_min^2 r^2, N exp(-r |wbar|)) / (N + r |W^T 1| + phi(M) s_max^2 r^2)."""
+    n, total, s_sq = len(w), float(w.sum(0).norm()), torch.linalg.eigvalsh(w.T @ w).clamp_min(0)
+    big = torch.tensor(r * float(w.norm(dim=1).max()), dtype=torch.float64)  # M
+    numerator = max(n - r * total + float(phi(-big) * s_sq[0]) * r**2, n * math.exp(-r * total / n))
+    return numerator / (n + r * total + (float(phi(big) * s_sq[-1]) * r**2 if s_sq[-1] else 0.0))
+
+
+@pytest.mark.parametrize("r", [0.01, 0.7, 5.0])
+def test_first_order_is_its_statement(rng, r):
+    """2 r |wbar| - r^2 D^2 / 8 <= delta(r) <= 2 r |wbar| + r^2 D^2 / 8, by value, on a triangle of sides 3, 4, 5."""
+    found = first_order(torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]), r)
+    push, slack = 2 * r * (5 / 3), r**2 * 25 / 8  # the mean row is (1, 4/3), the diameter 5
+    assert found.estimate == pytest.approx(push, rel=1e-14)
+    assert found.upper == pytest.approx(push + slack, rel=1e-14)
+    assert found.lower == pytest.approx(max(push - slack, 0), rel=1e-12)
+
+
+@pytest.mark.parametrize("r", [0.01, 0.7, 5.0, 40.0])
+def test_the_bounds_on_both_ends_are_their_statement(r):
+    """Lemma: <wbar, h> + phi(-rD) h'Ch <= log Z/N <= <wbar, h> + min(phi(rD) h'Ch, r^2 D^2 / 8), and <= r max |w_i|."""
+    w = torch.tensor([[2.0], [-1.0], [-1.0], [4.0]], dtype=torch.float64)  # in one dimension h is r or -r
+    mean, c, spread, longest = 1.0, 4.5, 5.0, 4.0
+    a, b = ((math.exp(y) - 1 - y) / y**2 for y in (-r * spread, r * spread))
+    below, above = log_partition_bounds(w, r, spread)
+    cap = min(b * c * r**2, (r * spread) ** 2 / 8)
+    assert below == pytest.approx((-r * mean + a * c * r**2, r * mean + a * c * r**2), rel=1e-9)
+    assert above == pytest.approx((-r * mean + cap, min(r * mean + cap, r * longest)), rel=1e-9)
 
 
 @pytest.mark.parametrize("y", [-700.0, -40.0, -1.0, -0.011, -0.009, -1e-5, 0.0, 1e-9, 0.0099, 0.0101, 3.0, 700.0])
@@ -233,60 +277,27 @@ def test_hull_inradius_is_the_lowest_support(seed):
     assert support - room <= hull_inradius(torch.from_numpy(w)) <= support + 1e-12
 
 
-def estimates_twin(w, r):
-    """I_1 and I_2 of Mu and Viswanath, letter by letter with r for their 1."""
-    ones = np.ones(len(w))
-    norm = np.linalg.norm(w.T @ ones)
-    s = np.linalg.svd(w, compute_uv=False)
-    s_min, s_max = (s.min() if len(s) == w.shape[1] else 0.0), s.max()
-    first = (len(w) - r * norm) / (len(w) + r * norm)
-    second = (len(w) - r * norm + r**2 * s_min**2 / 2) / (len(w) + r * norm + r**2 * s_max**2 / 2)
-    return first, second
-
-
 @pytest.mark.parametrize(("n", "d"), [(50, 4), (3, 5)])
-def test_the_two_published_estimates(n, d):
+def test_the_published_estimate(n, d):
+    """I_1 of Mu and Viswanath, with r for their 1."""
     w = np.random.default_rng(2).standard_normal((n, d))
-    first, second = estimates_twin(w, 0.4)
-    # s^2 comes from W^T W here, from the singular values there: rounding of |W|^2 apart.
-    assert isotropy_order_one(torch.from_numpy(w), 0.4) == pytest.approx(first, rel=1e-13)
-    assert isotropy_order_two(torch.from_numpy(w), 0.4) == pytest.approx(second, rel=1e-12)
+    norm = np.linalg.norm(w.T @ np.ones(n))
+    found = isotropy_order_one(torch.from_numpy(w), 0.4)
+    assert found == pytest.approx((n - 0.4 * norm) / (n + 0.4 * norm), rel=1e-13)
 
 
-def test_the_published_estimates_turn_negative_and_ours_refuse():
-    g = np.random.default_rng(0)
-    w = g.standard_normal((500, 16)) / 4
-    w = w - w.mean(0) + 0.5 * np.eye(16)[0]
-    first, second = estimates_twin(w, 3.0)
-    assert first == pytest.approx(
-        -0.2, abs=1e-12
-    )  # (1 - 3/2) / (1 + 3/2): a ratio of positive numbers, "estimated" < 0
-    assert second < 0
-    for estimate in (isotropy_order_one, isotropy_order_two):
-        with pytest.raises(IsonumError, match=r"r \|W\^T 1\| < N, got 750 >= 500.*use partition_isotropy"):
-            estimate(torch.from_numpy(w), 3.0)
-        assert 0 < estimate(torch.from_numpy(w), 1.9) < 1
+def test_the_published_estimate_turns_negative_and_ours_refuses():
+    w = np.random.default_rng(0).standard_normal((500, 16)) / 4
+    w = torch.from_numpy(w - w.mean(0) + 0.5 * np.eye(16)[0])  # at r = 3 (1 - 3/2) / (1 + 3/2) < 0
+    with pytest.raises(IsonumError, match=r"r \|W\^T 1\| < N, got 750 >= 500.*use partition_isotropy"):
+        isotropy_order_one(w, 3.0)
+    assert 0 < isotropy_order_one(w, 1.9) < 1
 
 
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        ([[1.0, 2.0]], "must be a torch tensor of shape .*, got list"),
-        (torch.zeros(0, 3), "N, d >= 1, got"),
-        (torch.zeros(4), r"got \(4,\). Give one row per token"),
-        (torch.ones(4, 2, dtype=torch.long), "got torch.int64. If these are vectors, convert"),
-        (torch.tensor([[1.0, 2], [float("nan"), 0]]), "1 of 2 with NaN or infinity, first at row 1"),
-    ],
-)
-def test_bad_rows_are_refused_in_words(rows, words):
-    with pytest.raises(IsonumError, match=words):
-        accept_rows(rows)
-
-
-@pytest.mark.parametrize("function", [first_order, second_order, large_radius, lower_bound, isotropy_order_one])
+@pytest.mark.parametrize("function", [first_order, diameter, hull_inradius, isotropy_order_one])
 def test_every_function_looks_at_its_rows(function):
-    with pytest.raises(IsonumError, match="NaN or infinity, first at row 2"):
-        function(torch.tensor([[1.0, 2], [0, 1], [0, float("inf")]]), 1.0)
+    with pytest.raises(IsonumError, match="NaN or infinity, the first at row 2"):
+        function(torch.tensor([[1.0, 2], [0, 1], [0, float("inf")]]))
 
 
 @pytest.mark.parametrize("radius", [0.0, -1.0, float("nan"), float("inf")])
@@ -297,4 +308,4 @@ def test_a_radius_is_positive(radius):
 
 def test_the_hull_in_many_dimensions_is_refused():
     with pytest.raises(IsonumError, match="only up to d=8, got d=9"):
-        large_radius(torch.eye(9), 1.0)
+        hull_inradius(torch.eye(9))

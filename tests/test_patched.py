@@ -8,10 +8,11 @@ import torch
 from scipy.integrate import trapezoid
 
 from isonum_core.errors import IsonumError
-from isonum_core.networks.forecast import anchored
-from isonum_core.networks.patched import TRUNKS, Patched, Predictive, patched_model, predict, word_ids, word_loss
+from isonum_core.networks.forecast import Predictive, word_ids
+from isonum_core.networks.patched import TRUNKS, Patched, patched_model, read, word_loss
 from isonum_core.networks.train import Training, train
 from isonum_core.theory.loglinear import probabilities
+from isonum_core.worlds.windows import anchored
 
 SMALL = dict(d=16, heads=2, context=32, horizon=4, patch=8, words=12, reach=4.0)
 
@@ -32,9 +33,11 @@ def test_a_seed_gives_a_model_without_dropout_and_leaves_the_generator_alone(tru
 @pytest.mark.parametrize("trunk", TRUNKS)
 def test_one_step_ahead_is_the_log_linear_model_of_its_table_and_state(trunk):
     model = patched_model(Patched(trunk, **SMALL), 0).eval()
-    states, said = model.states(windows()), predict(model, windows())
-    assert list(states) == ["embed", "block1", "block2", "read"]
-    assert all(x.shape == (6, 16) for x in states.values())
+    reading = read(model, windows())
+    states, said = reading.states, reading.said
+    blocks = ["encoder.block.0", "decoder.block.0"] if trunk == "t5" else ["block.0", "block.1"]
+    assert [name for name in states if "block" in name] == blocks and list(states)[-1] == "read"
+    assert all(x.shape == (6, 16) and not x.requires_grad for x in states.values())
     expected = probabilities(model.table.double(), states["read"].double())
     assert torch.allclose(said.p[:, 0], expected.detach(), atol=1e-6)
     assert said.p.shape == (6, 4, 12)
@@ -47,10 +50,23 @@ def test_states_are_those_of_a_plain_hook_on_the_last_patch(trunk):
     for module in model.trunk.modules():
         if type(module).__name__ in kinds:
             module.register_forward_hook(lambda m, args, out: met.append(out[0] if isinstance(out, tuple) else out))
-    states = model.states(windows())
-    for i, name in enumerate(("block1", "block2")):
-        assert torch.equal(states[name], met[i].reshape(6, 4, 16)[:, -1])
-    assert not torch.equal(states["block1"], states["block2"]) and not torch.equal(states["embed"], states["block1"])
+    states = read(model, windows()).states
+    assert len(met) == 2, "one pass"
+    first, second = (x for name, x in states.items() if "block" in name)
+    for i, x in enumerate((first, second)):
+        assert torch.equal(x, met[i].reshape(6, 4, 16)[:, -1])
+    entered = next(iter(states.values()))
+    assert not torch.equal(first, second) and not torch.equal(entered, first)
+
+
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_a_reading_is_what_the_network_says_without_being_listened_to(trunk):
+    model = patched_model(Patched(trunk, **SMALL), 0).eval()
+    said = read(model, windows()).said
+    with torch.no_grad():
+        assert torch.equal(said.p, model(windows()).double().softmax(-1))
+    last, scale = anchored(windows().double())
+    assert torch.equal(said.last, last) and torch.equal(said.scale, scale)
 
 
 def test_all_trunks_have_the_same_size_to_two_percent():
@@ -62,7 +78,7 @@ def test_all_trunks_have_the_same_size_to_two_percent():
 def test_shifting_and_scaling_a_series_shifts_and_scales_what_is_said(trunk):
     model = patched_model(Patched(trunk, **SMALL), 0).eval()
     x = windows()
-    plain, moved = predict(model, x), predict(model, 40 + 8 * x)
+    plain, moved = read(model, x).said, read(model, 40 + 8 * x).said
     assert torch.allclose(plain.p, moved.p, atol=1e-4)
     assert torch.allclose(40 + 8 * plain.mean, moved.mean, atol=1e-2)
 
@@ -77,7 +93,7 @@ def test_the_loss_is_the_cross_entropy_of_what_is_said():
     model = patched_model(Patched("gpt2", **SMALL), 0).eval()
     x = windows(length=36)
     loss = word_loss(model, x[:, :32], x[:, 32:]).item()
-    assert predict(model, x[:, :32]).nll(x[:, 32:].double()).item() == pytest.approx(loss, rel=1e-5)
+    assert read(model, x[:, :32]).said.nll(x[:, 32:].double()).item() == pytest.approx(loss, rel=1e-5)
     flat = Predictive(
         torch.full((2, 3, 12), 1 / 12, dtype=torch.float64),
         torch.linspace(-4, 4, 12).double(),
@@ -112,7 +128,7 @@ def test_training_learns_a_sine_better_than_its_mean():
     x = torch.sin(0.4 * t + 6.28 * torch.rand(64, 1, generator=torch.Generator().manual_seed(0)))
     model = patched_model(Patched("gpt2", **SMALL), 0)
     train(model, lambda m, step: word_loss(m, x[:, :32], x[:, 32:]), Training(60, 1e-2))
-    said = predict(model.eval(), x[:, :32])
+    said = read(model.eval(), x[:, :32]).said
     assert ((said.mean - x[:, 32:]) ** 2).mean() < 0.1 * x[:, 32:].var()
 
 

@@ -17,27 +17,28 @@ from isonum_core.networks.forecast import token_windows
 from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.studies import pretraining as study
 from isonum_core.studies.pretraining import (
+    BUDGETS,
     CONTEXT,
-    ERRORS,
     FIRST,
     HORIZON,
-    LENGTH,
-    SIZES,
     SOURCES,
     TABLE,
     TARGETS,
+    TOLD,
+    WINDOW,
     WORDS,
     Pretraining,
     encoded,
-    fitted,
+    followed,
     free,
     grid,
-    judged,
-    numbers,
     of_table,
+    read_words,
     run,
     source_ids,
+    told,
     ways,
+    windows_of,
 )
 from isonum_core.worlds.tokens import MeanScale
 
@@ -58,7 +59,7 @@ def test_rows_follow_the_training_and_ways_start_from_the_same_weights(rows):
     path = [(row["phase"], row["adaptation"], row["step"]) for row in rows]
     assert path[:2] == [("pretraining", "none yet", 0), ("pretraining", "none yet", 3)]
     assert path[2:] == [("adaptation", way, step) for way in study.WAYS for step in (0, 3, 6)]
-    facts = [{name: row[name] for name in (*ERRORS, *TABLE)} for row in rows]
+    facts = [{name: row[name] for name in (*TOLD, *TABLE)} for row in rows]
     assert facts[2] == facts[5] == facts[8]
     assert len({fact["nll"] for fact in facts}) == len(facts) - 2
 
@@ -80,7 +81,7 @@ def test_a_run_is_a_function_of_its_configuration(rows):
 def test_arms_of_a_pair_begin_alike_and_the_untrained_arm_begins_where_they_do(rows):
     none = run(dataclasses.replace(QUICK, source="none", exponent=0.0, optimiser="sgd"))
     assert {row["phase"] for row in none} == {"adaptation"}
-    names = (*ERRORS, *study.MEASURES, *TABLE)
+    names = (*TOLD, *study.MEASURES, *TABLE)
     assert [none[0][name] for name in names] == [rows[0][name] for name in names]
     assert none[0]["drift"] == 0
 
@@ -89,8 +90,8 @@ def test_arms_of_a_pair_begin_alike_and_the_untrained_arm_begins_where_they_do(r
 def test_every_source_speaks_number_words_and_not_the_adaptation_series(source):
     config = dataclasses.replace(QUICK, source=source, exponent=float(source == "zipf"))
     ids = source_ids(config, 40)
-    assert ids.shape == (40, LENGTH) and FIRST <= int(ids.min()) and int(ids.max()) < FIRST + WORDS
-    adapted = encoded(numbers(["logistic_map"], 40, np.random.default_rng([study.ADAPT, 0, 0])))
+    assert ids.shape == (40, WINDOW) and FIRST <= int(ids.min()) and int(ids.max()) < FIRST + WORDS
+    adapted = encoded(windows_of(["logistic_map"], 40, np.random.default_rng([study.ADAPT, 0, 0])))
     assert not any(torch.equal(a, b) for a in ids for b in adapted)
     assert not torch.equal(ids, source_ids(dataclasses.replace(config, seed=1), 40))
 
@@ -105,7 +106,7 @@ def test_languages_take_number_words_in_a_random_order_shared_by_their_exponents
 
 
 def test_windows_become_the_words_that_mean_scaling_gives_them_one_by_one():
-    series = numbers(["logistic_map", "chirp"], 40, np.random.default_rng(0))
+    series = windows_of(["logistic_map", "chirp"], 40, np.random.default_rng(0))
     centred = torch.from_numpy(series - series[:, :CONTEXT].mean(axis=1, keepdims=True))
     slow = token_windows(
         centred[:, :CONTEXT], centred[:, CONTEXT:], MeanScale(WORDS + 3, low=-4.0, high=4.0, eos=False)
@@ -117,14 +118,14 @@ def test_windows_become_the_words_that_mean_scaling_gives_them_one_by_one():
 
 
 def test_errors_are_those_computed_by_hand():
-    series, net = numbers(["chirp"], 48, np.random.default_rng(1)), model()
-    found = judged(net, series, "chirp")
+    series, net = windows_of(["chirp"], 48, np.random.default_rng(1)), model()
+    found = told(net, series, "chirp")
     context, ids = series[:, :CONTEXT], encoded(series)
     middle = context.mean(1, keepdims=True)
     scale = abs(context - middle).mean(1, keepdims=True)
     centres = np.linspace(-4, 4, WORDS)
     squares, nll, crps = [], [], []
-    for t in range(CONTEXT, LENGTH):
+    for t in range(CONTEXT, WINDOW):
         with torch.no_grad():
             logits = net(input_ids=ids[:, :t]).logits[:, -1, FIRST:].double().numpy()
         p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -142,11 +143,19 @@ def test_errors_are_those_computed_by_hand():
     assert found["skill_one"] == pytest.approx(1 - np.mean(squares) / last, rel=1e-5)  # of chirp's naive ones the best
 
 
+def test_the_state_is_that_of_the_context_s_last_word_after_the_final_norm():
+    series, net = windows_of(["chirp"], 48, np.random.default_rng(1)), model().eval()
+    with torch.no_grad():
+        alone = net.transformer(input_ids=encoded(series)[:, :CONTEXT]).last_hidden_state[:, -1]
+    # A decoder's states do not see what follows; sums of another length are taken in another order.
+    assert torch.allclose(read_words(net, series).states["final_norm"], alone, atol=1e-5)
+
+
 def trained(how, optimiser="adamw", tied=False):
     net = free(model(tied), how)
     before = copy.deepcopy(net.state_dict())
-    ids = encoded(numbers(["logistic_map"], 24, np.random.default_rng(2))).view(6, 4, -1)
-    path = fitted(net, ids, optimiser, SIZES["quick"], lambda m: {"at": m.lm_head.weight.detach().clone()})
+    ids = encoded(windows_of(["logistic_map"], 24, np.random.default_rng(2)))
+    path = followed(net, ids, optimiser, BUDGETS["quick"], lambda m: {"at": m.lm_head.weight.detach().clone()})
     return before, net.state_dict(), path
 
 
@@ -189,11 +198,11 @@ def test_drift_and_mean_of_a_table_by_hand():
 
 
 def test_windows_come_evenly_from_the_knobs_where_skill_is_possible():
-    drawn = numbers(["chirp"], 30, np.random.default_rng(0))
-    assert drawn.shape == (30, LENGTH)
+    drawn = windows_of(["chirp"], 30, np.random.default_rng(0))
+    assert drawn.shape == (30, WINDOW)
     rng = np.random.default_rng(0)
     family = study.FAMILIES["chirp"]
-    whole = np.concatenate([family.draw(knob, LENGTH, rng, 10) for knob in (0.5, 1.0, 2.0)])
+    whole = np.concatenate([family.draw(knob, WINDOW, rng, 10) for knob in (0.5, 1.0, 2.0)])
     assert {row.tobytes() for row in drawn} == {row.tobytes() for row in whole}
     assert not np.array_equal(drawn, whole)
 
@@ -211,9 +220,9 @@ def test_grids_hold_what_they_say(rows):
         (False, "sgd"),
         (False, "coupled_adam"),
     }
-    assert set(known.tolerances) == {*ERRORS, *study.MEASURES, *TABLE}
+    assert set(known.tolerances) == {*TOLD, *study.MEASURES, *TABLE}
     columns, cells = known.cells(QUICK, rows)
-    assert columns == ("phase", "adaptation", "step", *ERRORS, *study.MEASURES, *TABLE) and all(map(all, cells))
+    assert columns == ("phase", "adaptation", "step", *TOLD, *study.MEASURES, *TABLE) and all(map(all, cells))
     assert all(len(grid(profile)) == len(set(grid(profile))) for profile in ("quick", "cpu", "gpu"))
 
 

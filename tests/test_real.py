@@ -10,7 +10,7 @@ import pytest
 from isonum_core.errors import DataAbsent, IsonumError
 from isonum_core.studies import real
 from isonum_core.studies.portrait import SIZES
-from isonum_core.studies.real import LAST, SETS, Real, Shape, run, split
+from isonum_core.studies.real import SETS, TEST_SHARE, Real, Shape, run, split
 from isonum_core.worlds.series import find_series, series_names
 
 TWIN = Real("elnino", "gpt2", 0, False, "quick")
@@ -33,7 +33,7 @@ def test_the_cut_leaves_at_least_a_horizon_and_windows_with_gaps_are_dropped():
 
 
 def test_every_set_is_known_and_its_lengths_fit_its_patches():
-    assert set(SETS) <= set(series_names()) and 0 < LAST < 1
+    assert set(SETS) <= set(series_names()) and 0 < TEST_SHARE < 1
     for name, shape in SETS.items():
         assert shape.context % shape.patch == 0 and shape.season <= shape.context
         if windows := find_series(name).windows:

@@ -10,7 +10,15 @@ from scipy import stats
 from isonum_core.errors import IsonumError
 from isonum_core.studies.anatomy import MEASURES
 from isonum_core.studies.gate import possible_families
-from isonum_core.studies.relations import beside_twins, relations, sign_by_family, skilled_rows
+from isonum_core.studies.relations import (
+    beside_twins,
+    by_model,
+    closer_than_twin,
+    relations,
+    sign_by_family,
+    skilled_rows,
+    told_beyond_twin,
+)
 from isonum_core.worlds.families import FAMILIES
 
 POSSIBLE = [name for name, family in FAMILIES.items() if all(map(family.beatable, family.grid))]
@@ -30,7 +38,7 @@ def made(rng, measure, families=20, seeds=3, model="m"):
             for seed in range(seeds):
                 trained, untrained, error = measure(u, v, rng.normal(size=3))
                 facts = dict(family=family, model=model, size="cpu", seed=seed, knob=knob, iso_input=u + 0.01 * v)
-                facts |= dict(skill=1 - np.exp((error - 60) / 10), nll=error)
+                facts |= dict(skill=1 - np.exp((error - 60) / 10), skill_one=1 - np.exp(-error), nll=error)
                 rows.append(facts | dict(trained=True) | dict.fromkeys(MEASURES, trained))
                 rows.append(facts | dict(trained=False, skill=-9.0) | dict.fromkeys(MEASURES, untrained))
     return pd.DataFrame(rows)
@@ -51,7 +59,7 @@ def knowing(u, v, e):
 
 
 def one(table, rng, kind="between", measure="iso_score", error="ratio", draws=60):
-    found = beside_twins(table, measure, error, rng, draws)
+    found = beside_twins(table, [measure], error, rng, draws)
     return found[found.kind == kind].set_index("predictor")
 
 
@@ -89,6 +97,20 @@ def test_a_relation_that_the_input_makes_is_not_the_network_s(rng):
     assert (hits >= stats.binom.ppf(1e-4, runs, 0.9)).all()  # 40 draws make an interval of 90 % rather than 95
 
 
+def test_the_error_of_the_first_step_is_another_error(rng):
+    table = made(rng, by_input)  # skill_one falls where skill rises
+    first, all_steps = one(table, rng, error="one"), one(table, rng)
+    assert first.rho["trained"] == pytest.approx(-all_steps.rho["trained"])
+    assert set(skilled_rows(table).columns) >= {"ratio", "one"}
+
+
+def test_no_exchange_judges_sizes(rng):
+    table = made(rng, by_input)
+    found = one(table, np.random.default_rng(1))
+    sizes = found.index.str.startswith("|")
+    assert found.p[sizes].isna().all() and found.p[~sizes].notna().all()
+
+
 def test_what_only_training_knows_is_found(rng):
     found = one(made(rng, knowing), rng)
     assert found.low["trained"] > 0.9 and found.low["trained - untrained"] > 0.2
@@ -123,13 +145,13 @@ def test_families_without_skill_do_not_enter_and_missing_rows_are_counted(rng):
 
 def test_few_families_are_refused_by_name(rng):
     with pytest.raises(IsonumError, match="m has skill, and iso_score and nll, on 4 families, expected at least 5"):
-        beside_twins(made(rng, by_input, families=4), "iso_score", "nll", rng)
+        beside_twins(made(rng, by_input, families=4), ["iso_score"], "nll", rng)
 
 
 def test_the_other_gate_lets_in_what_the_error_would_have_shut_out(rng):
     table = made(rng, knowing)
     table.loc[table.family == POSSIBLE[0], "skill"] = -0.5
-    first = lambda **gate: beside_twins(table, "iso_score", "ratio", rng, draws=20, **gate).iloc[0]  # noqa: E731
+    first = lambda **gate: beside_twins(table, ["iso_score"], "ratio", rng, draws=20, **gate).iloc[0]  # noqa: E731
     assert first(gate=possible_families).families == first().families + 1
 
 
@@ -159,3 +181,48 @@ def test_signs_are_told_family_by_family(rng):
         assert row.dropped == (4 if family == POSSIBLE[0] else 0) and row.knobs == 4
     two = table[table.knob.isin({knob for name in POSSIBLE for knob in FAMILIES[name].grid[:2]})]
     assert sign_by_family(two[two.family == POSSIBLE[0]], "iso_score", "nll", rng, draws=20).empty
+
+
+def found_rows(**measures):
+    """Between families, ratio: for each measure the low end of the difference of sizes, and two p_holm."""
+    rows = []
+    for measure, (low, signed, given) in measures.items():
+        for predictor, numbers in {
+            "|trained| - |untrained|": dict(low=low),
+            "trained - untrained": dict(p_holm=signed),
+            "trained given untrained": dict(p_holm=given),
+        }.items():
+            rows.append(dict(measure=measure, kind="between", error="ratio", predictor=predictor) | numbers)
+    rows = pd.DataFrame(rows)
+    elsewhere = rows.assign(kind="within", low=1.0, p_holm=0.0), rows.assign(error="nll", low=-1.0, p_holm=1.0)
+    return pd.concat([rows, *elsewhere], ignore_index=True)
+
+
+def test_closer_asks_for_the_size_and_for_the_difference():
+    rows = found_rows(yes=(0.1, 0.01, 0.2), size=(0.1, 0.06, 0.01), signed=(-0.1, 0.01, 0.04), no=(-0.1, 0.06, 0.06))
+    assert closer_than_twin(rows, "ratio") == ["yes"] and closer_than_twin(rows, "nll") == []
+    assert told_beyond_twin(rows, "ratio") == ["size", "signed"] and told_beyond_twin(rows, "nll") == []
+
+
+def test_opposite_signs_of_one_size_are_not_closer(rng):
+    table = made(rng, lambda u, v, e: (u + e[0], -u + e[1], u + 0.1 * e[2]))
+    found = relations(table, rng, 40, ["iso_score"])
+    signed = found[(found.kind == "between") & (found.predictor == "trained - untrained")]
+    assert signed.p_holm.max() < 0.01 and not closer_than_twin(found, "ratio")
+    assert closer_than_twin(relations(made(rng, knowing), rng, 40, ["iso_score"]), "ratio") == ["iso_score"]
+
+
+def test_models_are_told_apart_by_sign(rng):
+    turned = lambda u, v, e: tuple(x * s for x, s in zip(knowing(u, v, e), (-1, 1, 1), strict=True))  # noqa: E731
+    tables = {m: made(rng, measure, model=m) for m, measure in (("m", knowing), ("n", turned), ("o", by_input))}
+    related = pd.concat(beside_twins(t, ["iso_score"], "ratio", rng, 40) for t in tables.values())
+    found, of = by_model(related), related.set_index(["kind", "predictor", "model"])
+    assert list(found.loc["between"].index) == list("mno")
+    own = found.loc["between"]
+    assert list(own.trained[:2]) == [True, False] and own.sure[:2].all() and own.closer[:2].all()
+    for kind, model in found.index:
+        for predictor in ("trained", "untrained", "input"):
+            assert found.loc[(kind, model), predictor] == (of.rho[kind, predictor, model] > 0)
+        assert found.sure[kind, model] == (of.low[kind, "trained", model] * of.high[kind, "trained", model] > 0)
+    assert own.p_holm["m"] == pytest.approx(3 * of.p["between", "trained", "m"])
+    assert found.loc["within"].p_holm.isna().all()

@@ -60,10 +60,6 @@ def test_priors_are_covariances_of_the_same_space(rng):
     with pytest.raises(IsonumError, match=r"shape \(4, 4\), got \(3, 3\)"):
         scores.iso_score_star(m, 0.5, torch.eye(3))
     with pytest.raises(IsonumError, match="must be positive, got -.*Check c0"):
-        scores.iso_score_star(m, 0.9, -100.0)
-
-
-def test_shares_of_variance_are_shares(rng):
-    for share in (0.0, 1.2):
-        with pytest.raises(IsonumError, match=r"share must lie in \(0, 1\]"):
-            scores.explained_dimension(Moments.of(cloud(rng, 9, 4)), share)
+        scores.iso_score_star(m, 0.9, -100.0 * torch.eye(4))
+    with pytest.raises(IsonumError, match="c0 must be a variance, 0 or more, got -1.0"):
+        scores.iso_score_star(m, 0.9, -1.0)

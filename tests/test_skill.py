@@ -13,7 +13,7 @@ from isonum_core.errors import IsonumError
 from isonum_core.lab.engine import one_thread
 from isonum_core.lab.study import find_study
 from isonum_core.networks.forecast import direct_forecast
-from isonum_core.studies.skill import SCORES, TEST, TRAIN, Skill, grid, run, trained
+from isonum_core.studies.skill import SCORED, TEST, TRAIN, Skill, grid, run, trained
 from isonum_core.worlds.families import FAMILIES
 
 TINY = Skill("sine_noise", "patchtst", 0, steps=5, pool=64, test=20)
@@ -53,7 +53,7 @@ def test_a_run_is_a_function_of_its_configuration():
 
 def test_constant_contexts_are_counted_and_exact_naive_forecasts_leave_no_skill():
     rows = {row["knob"]: row for row in run(dataclasses.replace(TINY, family="cascade"))}
-    assert rows[0.5]["dropped"] == 20 * 16 and all(rows[0.5][name] is None for name in SCORES)
+    assert rows[0.5]["dropped"] == 20 * 16 and all(rows[0.5][name] is None for name in SCORED)
     rows = {row["knob"]: row for row in run(dataclasses.replace(TINY, family="seasonal_walk"))}
     assert rows[0.0]["skill"] is None and rows[0.0]["nmse_seasonal"] == 0 and rows[0.0]["nmse_model"] > 0
     assert rows[0.0]["naive"] == "seasonal naive" and math.isfinite(rows[1.0]["skill"])
@@ -62,7 +62,7 @@ def test_constant_contexts_are_counted_and_exact_naive_forecasts_leave_no_skill(
 def test_grids_hold_what_they_say():
     study = find_study("skill")
     assert len(study.configs("cpu")) == 5 * len(FAMILIES) and len(study.configs("gpu")) == 10 * len(FAMILIES)
-    assert set(study.tolerances) == {*SCORES, "knob"}
+    assert set(study.tolerances) == {*SCORED, "knob"}
     assert {config.seed for config in grid("cpu")} == set(range(5))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 import types
 from dataclasses import dataclass
 
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from toys import walk
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab.study import PROFILES, cell, find_study, study_names
+from isonum_core.lab.study import PROFILES, RESULTS, cell, find_study, study_titles
 
 CONFIG = walk.Config(0, 0.1)
 ROW = {"label": "a", "end": 1.0, "norm": 2.0, "large": True, "skill": None}
@@ -32,8 +35,9 @@ def test_a_study_knows_its_columns_and_grids(study):
 
 
 def test_every_listed_study_has_a_form_the_engine_can_run():
-    for name in study_names():
+    for name, title in study_titles().items():
         found = find_study(name)
+        assert found.title == title
         assert all(found.configs(profile) for profile in PROFILES)
         assert found.tolerances and all("cpu" in known for known in found.tolerances.values())
 
@@ -77,12 +81,13 @@ def test_rows_may_repeat_what_the_configuration_says(study):
 @pytest.mark.parametrize(
     "rows, words",
     [
-        ([], "returned no rows"),
-        ([ROW, {**ROW, "more": 1}], "different columns"),
+        ([], "one row at least, all of the same columns, got 0"),
+        ([ROW, {**ROW, "more": 1}], "the same columns"),
+        ([ROW, dict(reversed(ROW.items()))], "the same columns"),
         ([{**ROW, "seed": 1}], "seed=1, its configuration 0"),
         ([{**ROW, "gap": 0.5}], "'gap' is a float without a tolerance"),
-        ([{**ROW, "end": None}], "'end' is None .* MAY_BE_MISSING"),
-        ([{**ROW, "end": math.nan}], "'end' is nan, expected a finite number"),
+        ([{**ROW, "end": None}], "'end' is None in walk, which .* MAY_BE_MISSING"),
+        ([{**ROW, "end": math.nan}], "'end' is nan in walk, which does not list"),
         ([{**ROW, "skill": math.inf}], "'skill' is inf"),
     ],
 )
@@ -97,11 +102,20 @@ def test_a_number_may_not_hide_in_a_column_that_was_whole_at_first(study):
         study.cells(CONFIG, [{**ROW, "gap": 0}, {**ROW, "gap": 0.5}])
 
 
-def test_tolerance_is_the_largest_of_the_devices(study):
-    assert study.tolerance("end", "cpu") == 1e-9
-    assert study.tolerance("end", "cpu", "cuda") == 1e-3
-    with pytest.raises(IsonumError, match="no tolerance of 'skill' on cuda"):
-        study.tolerance("skill", "cpu", "cuda")
+def test_the_list_of_studies_imports_none_of_them():
+    script = (
+        "import sys; from isonum_core.lab.study import study_titles; print(list(study_titles()), sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("['architecture', 'data', 'pretraining', 'real', 'skill']")
+    assert "isonum_core.studies" not in done.stdout and "'transformers'" not in done.stdout
+
+
+def test_a_study_shows_itself_with_its_grids_and_its_tables():
+    shown = find_study("skill")._repr_markdown_()
+    table = json.loads((RESULTS / "skill.cpu.json").read_text())
+    assert shown.startswith("**skill**: Does a small model")
+    assert f"| cpu | {table['expected']} | {table['configurations']} |" in shown and "| quick | 4 | 0 |" in shown
 
 
 def test_unknown_studies_and_profiles(study):

@@ -1,148 +1,243 @@
-"""Arrays from files at the edge: .npy, .npz, .safetensors and .csv, as finite float64 or refused with a sentence."""
+"""Numbers from files: one door for every format. What comes in is float64 with NaN at the gaps, or one sentence."""
 
 from __future__ import annotations
 
-import csv
+import pickle
+import sys
 import zipfile
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from isonum_core.errors import IsonumError
 
-FORMATS = (".npy", ".npz", ".safetensors", ".csv")
+TEXT = (".csv", ".tsv", ".txt", ".vec")
+FORMATS = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".parquet", *TEXT)
 # Whole numbers up to here are float64 values exactly.
 EXACT = 2**53
+# What a torch type of fewer than 24 significant bits keeps of a number.
+BITS = {"float16": 11, "bfloat16": 8, "float8_e4m3fn": 4, "float8_e4m3fnuz": 4, "float8_e5m2": 3, "float8_e5m2fnuz": 3}
+BITS["float8_e8m0fnu"] = 1
+# What netCDF writes where a number is missing (float32 and float64): saving a masked array as .npy leaves it behind.
+NETCDF_FILL = 9.969209968386869e36
 
 
-def read_array(path: str | Path, key: str | None = None, header: Literal["auto", "yes", "no"] = "auto") -> Tensor:
-    """The array in a file, as stored. `key` chooses in a container (.npz, .safetensors) that holds several.
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a file in float64, NaN where it has gaps, and what a reader of them should know."""
 
-    header says whether the first line of a .csv names columns; auto: it does unless all its fields are numbers, and
-    refuses the one case that could be either, column names 0, 1, 2, ... Nothing in a file is ever run.
-    Raises IsonumError on a missing or unreadable file, another format, an unknown or missing key.
+    values: np.ndarray
+    notes: list[str] = field(default_factory=list)
+
+
+def read_numbers(
+    path: str | Path,
+    key: str | None = None,
+    columns: list[str] | None = None,
+    header: Literal["auto", "yes", "no"] = "auto",
+) -> Numbers:
+    """The real numbers of a file, of whatever shape they were stored in. Nothing in a file is ever run.
+
+    `key` chooses among the arrays of a container, `columns` (names, or numbers from 1) among columns; for a file that
+    has columns and no keys, a key is a column. `header` says whether the first line of a text names them. Whole numbers
+    beyond 2^53 are refused, half and eighth precision noted. Raises IsonumError on all that is not real numbers.
     """
+    found, notes = _stored(path, key, columns, header)
+    return Numbers(_real(found, Path(path).name, notes), notes)
+
+
+def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
+    """A mask of any shape, true where something counts, from a file of true and false or of 1 and 0."""
+    found, _ = _stored(path, key, None, "no")
+    name = Path(path).name
+    if found.dtype != np.bool_ and found.dtype.kind not in "iuf" or not np.isin(found, (0, 1)).all():
+        raise IsonumError(
+            f"a mask of true and false, or of 1 and 0, was expected in {name}, got other values ({found.dtype}). "
+            "If it is added to attention scores, save mask == 0."
+        )
+    return found.astype(bool)
+
+
+def _stored(path, key, columns, header) -> tuple[np.ndarray, list[str]]:
+    """What a file holds, as it is stored, and the notes of its reader."""
     path = Path(path)
-    suffix = path.suffix.lower()
+    suffix = path.suffix.lower() if str(path) != "-" else ".csv"
     if suffix not in FORMATS:
         raise IsonumError(
             f"a file of format {', '.join(FORMATS)} was expected, got {path.name!r}. Save the array as .npy."
         )
-    if not path.is_file():
+    if str(path) != "-" and not path.is_file():
         raise IsonumError(f"a file was expected at {str(path)!r}, got {'a folder' if path.is_dir() else 'nothing'}.")
     try:
-        if suffix == ".csv":
-            return torch.from_numpy(_read_csv(path, header))
-        if suffix == ".safetensors":
-            return _read_safetensors(path, key)
-        return _read_numpy(path, key)
+        if str(path) != "-" and _starts(path, b"version https://git-lfs"):
+            raise IsonumError(
+                f"{path.name} is a Git LFS pointer, three lines of text: fetch the file with git lfs pull."
+            )
+        if suffix in TEXT or suffix == ".parquet":
+            if key is not None and columns:
+                raise IsonumError(f"{path.name} has columns and no keys: choose with --column alone, not with --key.")
+            columns = columns or ([key] if key is not None else None)
+        if suffix in TEXT:
+            from isonum_core.commands.delimited import read_text
+
+            content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+            return read_text(content, path.name, suffix, columns, header)
+        if suffix == ".parquet":
+            from isonum_core.commands.columns import from_frame
+
+            frame = _parquet(path)
+            return from_frame(frame, [str(name) for name in frame.columns], path.name, columns)
+        found = {".safetensors": _safetensors, ".pt": _torch, ".pth": _torch}.get(suffix, _numpy)(path, key)
+        notes: list[str] = []
+        if not isinstance(found, np.ndarray):
+            found = _from_torch(found, path.name, notes)
+        if found.dtype.names:
+            import pandas
+
+            from isonum_core.commands.columns import from_frame
+
+            return from_frame(pandas.DataFrame(found), list(found.dtype.names), path.name, columns)
+        if columns:
+            from isonum_core.commands.columns import nth_column
+
+            found = found[:, [nth_column(path.name, found.shape, column) for column in columns]]
+        return found, notes
     except IsonumError:
         raise
-    except (OSError, ValueError, EOFError, SafetensorError, zipfile.BadZipFile, csv.Error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    # What readers raise on bytes that they do not expect has no common class: pickles and zips raise nearly anything.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise IsonumError(
             f"{path.name} was expected to be readable as {suffix}, got: {reason}. Write it again, or check the format."
         ) from None
 
 
-def as_float64(x: Tensor, what: str = "the array") -> tuple[Tensor, str | None]:
-    """x in float64, and a note where its stored type matters to the reader.
+def _starts(path: Path, words: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(words)) == words
 
-    Whole numbers are converted, as they are exact in float64 up to 2^53; beyond that, and for booleans and complex
-    numbers, IsonumError. Half precision is converted with a note on its digits.
-    """
-    if x.dtype == torch.bool or x.is_complex():
-        raise IsonumError(f"{what} was expected to hold real numbers, got {x.dtype}. Convert it before saving.")
-    if not x.is_floating_point():
-        if x.numel() and int(x.max()) > EXACT or x.numel() and int(x.min()) < -EXACT:
+
+def _real(found: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
+    """float64 of what was stored, if it is real numbers that float64 can hold."""
+    kinds = {"b": "true and false", "c": "complex numbers", "M": "dates", "m": "spans of time", "O": "Python objects"}
+    if found.dtype.kind not in "fiu":
+        what = kinds.get(found.dtype.kind, "words")
+        raise IsonumError(f"real numbers were expected in {name}, got {what} ({found.dtype}). Convert before saving.")
+    if found.dtype.kind in "iu":
+        if found.size and (int(found.max()) > EXACT or int(found.min()) < -EXACT):
             raise IsonumError(
-                f"whole numbers in {what} were expected within +-2^53, got {int(x.min())}..{int(x.max())}: "
+                f"whole numbers in {name} were expected within +-2^53, got {found.min()}..{found.max()}: "
                 "float64 would round them. Subtract an offset, or scale."
             )
-        return x.double(), f"stored as {x.dtype}: whole numbers, converted exactly to float64"
-    note = None
-    if x.dtype in (torch.float16, torch.bfloat16):
-        bits = 11 if x.dtype == torch.float16 else 8
-        note = f"stored as {x.dtype}: {bits} significant bits a value, so scores are good to about {2.0**-bits:.0e}"
-    return x.double(), note
+        notes.append(f"stored as {found.dtype}: whole numbers, converted exactly to float64")
+    elif found.dtype == np.float16:
+        notes.append(_precision("float16"))
+    elif found.dtype.itemsize > 8 and np.any(np.isfinite(found) & (np.abs(found) > np.finfo(np.float64).max)):
+        raise IsonumError(f"numbers in {name} were expected within float64, got {np.abs(found).max()}. Scale them.")
+    values = np.asarray(found, dtype=np.float64, order="C")
+    if fills := int((values == NETCDF_FILL).sum()):
+        notes.append(f"{fills} values are 9.97e36, what netCDF writes for a missing one: save NaN there if so")
+    return values
 
 
-def _read_numpy(path: Path, key: str | None) -> Tensor:
-    # allow_pickle=False: an array of objects would run code when read.
+def _precision(kind: str) -> str:
+    bits = BITS[kind]
+    return f"stored as {kind}: {bits} significant bits a value, so scores are good to about {2.0**-bits:.0e}"
+
+
+def _numpy(path: Path, key: str | None) -> np.ndarray:
     with path.open("rb") as file:
-        found = np.load(file, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            if key is not None:
-                raise IsonumError(f"{path.name} holds one array without a name, got --key {key!r}. Leave --key out.")
-        else:
-            found = found[_choose(path, list(found.files), key)]
-    if found.dtype.kind not in "fiubc":
-        raise IsonumError(f"real numbers were expected in {path.name}, got dtype {found.dtype}. Convert before saving.")
-    if found.dtype.kind in "fc" and found.dtype.itemsize > (8 if found.dtype.kind == "f" else 16):
-        found = found.astype(np.float64)  # extended precision: torch has none
-    if found.dtype.kind == "u" and found.dtype.itemsize == 8:
-        if found.size and found.max() > EXACT:
-            raise IsonumError(f"whole numbers in {path.name} were expected within 2^53, got {found.max()}. Scale them.")
-        found = found.astype(np.int64)
-    if found.dtype.kind == "u":
-        found = found.astype(np.int64)
-    return torch.from_numpy(np.ascontiguousarray(found, dtype=found.dtype.newbyteorder("=")))
+        try:
+            # an array of objects would run code when read
+            found = np.load(file, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                if key is not None:
+                    raise IsonumError(
+                        f"{path.name} holds one array without a name, got --key {key!r}. Leave --key out."
+                    )
+                return found
+            return found[_choose(path, list(found.files), key)]
+        except ValueError as error:
+            if "allow_pickle" not in str(error) and "pickled" not in str(error):
+                raise
+    raise IsonumError(
+        f"{path.name} was expected to be readable as an array of numbers, got Python objects, which are not unpickled. "
+        "Save x.astype(float)."
+    )
 
 
-def _read_safetensors(path: Path, key: str | None) -> Tensor:
+def _safetensors(path: Path, key: str | None):
+    from safetensors import safe_open
+
     with safe_open(path, framework="pt") as file:
         return file.get_tensor(_choose(path, list(file.keys()), key))
 
 
+def _torch(path: Path, key: str | None):
+    import torch
+
+    if _starts(path, b"PK"):
+        with zipfile.ZipFile(path) as archive:  # torch reads a damaged one without a word
+            if damaged := archive.testzip():
+                raise IsonumError(f"{path.name} is damaged: the checksum of {damaged!r} is wrong. Copy it again.")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise IsonumError(
+            f"{path.name} was expected to be readable as tensors, got a file cut short or other Python objects, which "
+            "are not loaded. Save the tensor alone: torch.save(x, file), or a .safetensors file."
+        ) from None
+    tensors = dict(_tensors(found, ""))
+    return tensors[_choose(path, list(tensors), key)]
+
+
+def _tensors(found, name: str):
+    import torch
+
+    if isinstance(found, torch.Tensor):
+        yield name.lstrip(".") or "the tensor", found
+    elif isinstance(found, dict | list | tuple):
+        for key, part in found.items() if isinstance(found, dict) else enumerate(found):
+            yield from _tensors(part, f"{name}.{key}")
+
+
+def _from_torch(x, name: str, notes: list[str]) -> np.ndarray:
+    import torch
+
+    x = x.detach()
+    x = x.dequantize() if x.is_quantized else x.to_dense() if x.layout != torch.strided else x
+    kind = str(x.dtype).removeprefix("torch.")
+    if kind in BITS:
+        notes.append(_precision(kind))
+        x = x.float()
+    try:
+        return x.resolve_conj().resolve_neg().numpy()
+    except TypeError:
+        raise IsonumError(
+            f"numbers of a type that can be read were expected in {name}, got {kind}. Save float32."
+        ) from None
+
+
+def _parquet(path: Path):
+    import pandas
+
+    try:
+        return pandas.read_parquet(path, engine="pyarrow")
+    except ImportError:
+        raise IsonumError(f"{path.name} needs the package pyarrow: pip install pyarrow, or write a .csv.") from None
+
+
 def _choose(path: Path, keys: list[str], key: str | None) -> str:
-    listed = ", ".join(sorted(keys)[:20]) + (", ..." if len(keys) > 20 else "")
+    names = sorted(keys)
+    listed = ", ".join(names if len(names) <= 20 else [*names[:10], f"... ({len(names) - 15} more) ...", *names[-5:]])
     if not keys:
         raise IsonumError(f"at least one array was expected in {path.name}, got an empty container.")
+    if {"indices", "indptr", "data"} <= set(keys):
+        raise IsonumError(f"an array was expected in {path.name}, got a sparse matrix of scipy. Save its .toarray().")
     if key is None and len(keys) > 1:
         raise IsonumError(f"{path.name} holds {len(keys)} arrays, got no --key. Choose one of: {listed}.")
     if key is not None and key not in keys:
         raise IsonumError(f"an array of {path.name} was expected, got --key {key!r}. It holds: {listed}.")
     return keys[0] if key is None else key
-
-
-def _read_csv(path: Path, header: str) -> np.ndarray:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        first = next(csv.reader(file), [])
-    if not any(field.strip() for field in first):
-        raise IsonumError(f"numbers separated by commas were expected in {path.name}, got an empty first line.")
-    named = not all(_is_number(field) for field in first)
-    if header == "auto" and not named and len(first) > 1 and _counts_up(first):
-        raise IsonumError(
-            f"the first line of {path.name} is {','.join(first[:3])},...: it may name columns or hold data. "
-            "Say which with --header yes or --header no."
-        )
-    if named and header != "no" and not first[0].strip():
-        raise IsonumError(
-            f"a name for every column of {path.name} was expected, got none for the first: that looks like "
-            "row numbers. Write the file without them (index=False in pandas)."
-        )
-    skip = header == "yes" or (header == "auto" and named)
-    with path.open(encoding="utf-8-sig") as file:
-        lines = (line for line in islice(file, int(skip), None) if line.strip())
-        rows = list(lines)
-    if not rows:
-        raise IsonumError(f"rows of numbers were expected in {path.name}, got a line of names alone.")
-    return np.loadtxt(rows, delimiter=",", quotechar='"', comments=None, ndmin=2)
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
-
-
-def _counts_up(fields: list[str]) -> bool:
-    plain = [field.strip() for field in fields]
-    return plain == [str(i) for i in range(len(plain))]

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import dataclasses
 import json
 import math
-import multiprocessing
-import os
 import secrets
-import signal
-import threading
 from collections import defaultdict
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
-from isonum_core.lab.engine import one_thread, run_study
-from isonum_core.lab.study import PROFILES, find_study, study_names
-from isonum_core.lab.table import RESULTS, checked, table_path
-from isonum_core.lab.verify import verify_tables
+from isonum_core.lab.study import PROFILES, RESULTS, find_study, record, study_titles, table_path
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:
     """Add the verbs. Each sets `function`: from the parsed words to the text to print; SystemExit when it failed."""
-    studies = subparsers.add_parser("studies", help="list the studies, their grids and their tables")
-    studies.add_argument("--json", action="store_true", help="for programs")
+    studies = subparsers.add_parser("studies", help="list the studies and their tables")
+    studies.add_argument("--json", action="store_true", help="for programs: also columns, tolerances and grids")
     studies.set_defaults(function=_studies)
 
     run = subparsers.add_parser("run", help="compute what a study's table lacks; after a kill, go on from there")
@@ -36,6 +23,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     run.add_argument("--profile", choices=PROFILES, default="quick")
     run.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
     run.add_argument("--workers", type=int, default=1, help="processes of one thread each (default: 1, this one)")
+    run.add_argument("--minutes", type=float, default=math.inf, metavar="M", help="begin nothing after M minutes")
     run.set_defaults(function=_run)
 
     verify = subparsers.add_parser("verify", help="recompute random committed configurations and compare")
@@ -50,51 +38,55 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _studies(words: argparse.Namespace) -> str:
-    listed = []
-    for study in map(find_study, study_names()):
-        profiles = {}
-        for profile in PROFILES:
-            path = table_path(study, profile, words.out)
-            table = checked(path)[0] if path.exists() else {}
-            profiles[profile] = {
-                "configurations": len(study.configs(profile)),
-                "done": table.get("configurations", 0),
-                "device": table.get("device"),
-                "commit": table.get("commit"),
-            }
-        entry = {"name": study.name, "title": study.title, "columns": study.columns}
-        listed.append({**entry, "tolerances": study.tolerances, "profiles": profiles})
+    made = {name: {p: record(table_path(name, p, words.out)) for p in PROFILES} for name in study_titles()}
     if words.json:
-        return json.dumps(listed, indent=2, ensure_ascii=False)
+        return json.dumps([_described(name, tables) for name, tables in made.items()], indent=2, ensure_ascii=False)
     lines = []
-    for entry in listed:
-        lines.append(f"{entry['name']}: {entry['title']}")
-        for profile, state in entry["profiles"].items():
-            lines.append(f"  {profile:<5}  {state['done']} of {state['configurations']} configurations")
+    for name, title in study_titles().items():
+        lines.append(f"{name}: {title}")
+        for profile, there in made[name].items():
+            state = f"{there['configurations']} of {there['expected']} configurations" if there else "no table"
+            lines.append(f"  {profile:<5}  {state}")
     return "\n".join(lines or ["There are no studies yet."])
 
 
+def _described(name: str, tables: dict[str, dict]) -> dict:
+    study, profiles = find_study(name), {}
+    for profile, there in tables.items():
+        facts = {"done": there.get("configurations", 0), "device": there.get("device")}
+        profiles[profile] = {"configurations": len(study.configs(profile)), **facts}
+    facts = {"columns": study.columns, "tolerances": study.tolerances, "profiles": profiles}
+    return {"name": name, "title": study.title, **facts}
+
+
 def _run(words: argparse.Namespace) -> str:
+    from isonum_core.lab.engine import run_study  # torch, which the other words need not wait for
+
     try:
-        with _processes(words.workers) as executor:
-            report = run_study(words.study, words.profile, words.device, executor, words.out)
+        outcome = run_study(words.study, words.profile, words.device, words.workers, words.out, words.minutes)
     except KeyboardInterrupt:
         return _end(["Interrupted. What finished is in the table; the same command goes on from there."], 130)
-    lines = [f"{report.path}: {report.done} of {report.expected} configurations."]
-    if report.done and len({run["code"] for run in checked(report.path)[0]["runs"]}) > 1:
+    lines = [f"{outcome.path}: {outcome.done} of {outcome.expected} configurations."]
+    if outcome.done < outcome.expected and not outcome.failures:
+        lines.append("The time is up; the same command goes on from there.")
+    if len({run["code"] for run in record(outcome.path).get("runs", [])}) > 1:
         lines.append(
             "Its rows were computed by more than one state of the code: `verify` says whether they still hold."
         )
     alike = defaultdict(list)
-    for config, sentence in report.failures:
+    for config, sentence in outcome.failures:
         alike[sentence].append(config)
     for sentence, configs in alike.items():
         more = f" and {len(configs) - 1} more" if len(configs) > 1 else ""
         lines.append(f"{f'Failed: {configs[0]}{more}. ' if configs[0] else ''}{sentence}")
-    return _end(lines, int(bool(report.failures)))
+    return _end(lines, int(bool(outcome.failures)))
 
 
 def _verify(words: argparse.Namespace) -> str:
+    import numpy as np
+
+    from isonum_core.lab.verify import verify_tables
+
     seed = secrets.randbits(32) if words.seed is None else words.seed
     timed = words.minutes is not None
     sample, minutes = words.sample or (None if timed else 10), words.minutes if timed else math.inf
@@ -102,17 +94,14 @@ def _verify(words: argparse.Namespace) -> str:
     if not checks:
         return f"There are no tables in {words.out}, so there is nothing to verify."
     lines = [f"Recomputed on the CPU, --seed {seed}. Share: largest difference over what is allowed."]
-    for check in checks:
-        word = "DIFFERS, provisional" if check.provisional else "DIFFERS"
-        verdict = f"share {check.share:.2g} ({check.column})" if check.holds else f"{word}: {check.problem}"
-        verdict = f"NOT COMPARED: {check.absent}" if check.absent else verdict
-        lines.append(f"{check.table}  {check.device}  {check.values} values  {verdict}  {_short(check.config)}")
+    lines += [f"{check.table}  {check.values} values  {check}  {_short(check.config)}" for check in checks]
     absent = sum(bool(check.absent) for check in checks)
-    without = f" {absent} not compared, for want of data." if absent else ""
-    if excused := sum(check.provisional and not check.holds for check in checks):
-        without += f" {excused} differ among rows that are known to depend on the processor."
-    held = sum(check.holds for check in checks) - absent
-    return _end([*lines, f"{held} of {len(checks)} hold.{without}"], int(any(check.fails for check in checks)))
+    differ = sum(bool(check.problem) for check in checks)
+    excused = differ - sum(check.fails for check in checks)
+    lines.append(f"{len(checks) - absent - differ} of {len(checks)} hold.")
+    lines[-1] += f" {absent} not compared, for want of data." if absent else ""
+    lines[-1] += f" {excused} differ among rows that are known to depend on the processor." if excused else ""
+    return _end(lines, int(any(check.fails for check in checks)))
 
 
 def _end(lines: list[str], status: int) -> str:
@@ -123,39 +112,5 @@ def _end(lines: list[str], status: int) -> str:
     return text
 
 
-def _short(config) -> str:
-    if not dataclasses.is_dataclass(config):
-        return "" if config is None else str(config)
-    return " ".join(f"{name}={value}" for name, value in dataclasses.asdict(config).items())
-
-
-@contextlib.contextmanager
-def _processes(workers: int) -> Iterator[Executor | None]:
-    """A pool of spawned workers, none for one worker. Leaving by an exception ends the workers at once.
-
-    They are ended, not cancelled: a pool that breaks while it holds cancelled futures fails with InvalidStateError.
-    """
-    if workers == 1:
-        yield None
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
-        try:
-            yield pool
-        except BaseException:
-            for child in multiprocessing.active_children():
-                child.terminate()
-            raise
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches the whole group: the worker ends without a traceback, and the parent reports.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    one_thread()
-
-
-def _end_with_parent() -> None:
-    # A pool's workers wait for ever for a parent that was killed.
-    multiprocessing.parent_process().join()
-    os._exit(1)
+def _short(config: object) -> str:
+    return " ".join(f"{name}={value}" for name, value in vars(config).items()) if config else ""

@@ -35,16 +35,16 @@ def rogue_dimension_cloud(n: int, d: int, rng: np.random.Generator) -> Float[Ten
     return torch.from_numpy(x)
 
 
-def clustered_cloud(n: int, d: int, rng: np.random.Generator, k: int = 8) -> Float[Tensor, "n d"]:
-    """k tight clusters at random places, centred as a whole: the variance lies in the k - 1 directions between them."""
-    centres = 3 * rng.normal(size=(k, d))
+def clustered_cloud(n: int, d: int, rng: np.random.Generator) -> Float[Tensor, "n d"]:
+    """Eight tight clusters at random places, centred as a whole: the variance lies in the seven directions between."""
+    centres = 3 * rng.normal(size=(8, d))
     centres -= centres.mean(0)
-    return torch.from_numpy(centres[np.arange(n) % k] + 0.5 * rng.normal(size=(n, d)))
+    return torch.from_numpy(centres[np.arange(n) % 8] + 0.5 * rng.normal(size=(n, d)))
 
 
-def heavy_tailed_cloud(n: int, d: int, rng: np.random.Generator, dof: float = 5.0) -> Float[Tensor, "n d"]:
-    """Spherical Student t: isotropic in both halves, but a few points are far out."""
-    return torch.from_numpy(rng.normal(size=(n, d)) / np.sqrt(rng.chisquare(dof, size=(n, 1)) / dof))
+def heavy_tailed_cloud(n: int, d: int, rng: np.random.Generator) -> Float[Tensor, "n d"]:
+    """Spherical Student t with 5 degrees of freedom: isotropic in both halves, but a few points are far out."""
+    return torch.from_numpy(rng.normal(size=(n, d)) / np.sqrt(rng.chisquare(5.0, size=(n, 1)) / 5.0))
 
 
 def segment_cloud(n: int, d: int, rng: np.random.Generator) -> Float[Tensor, "n d"]:

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-from isonum_core.geometry.products import weighted_sum
 from isonum_core.geometry.rows import accepted_rows, inverse_lengths, merged_chunks
 
 # Rows are read twice, for their lengths and for their sum; this many stay in the cache between the two.
@@ -48,4 +47,4 @@ class Directions:
 
 def _one_chunk(x: Tensor) -> Directions:
     x, inverse, zeros = inverse_lengths(x)
-    return Directions(len(x), weighted_sum(inverse, x).double(), zeros)
+    return Directions(len(x), (inverse @ x).double(), zeros)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.directions import Directions
-from isonum_core.geometry.products import centred, gram, quadratic, squared_lengths, weighted_sum
+from isonum_core.geometry.products import gram, quadratic
 from isonum_core.geometry.rows import accepted_rows, inverse_lengths, merged_chunks
 
 # Rows per float32 product. Products are float32 (fast), sums over chunks are float64 (accurate): with 8192 rows the
@@ -40,12 +40,25 @@ class Moments:
     rows: Float[Tensor, "r d"] | None = None
     dense: Float[Tensor, "d d"] | None = None
     dropped: int = 0  # rows that the mask left out
+    eps: float = torch.finfo(torch.float64).eps  # relative rounding of the products behind the sums
 
     @classmethod
     def of(cls, x: Tensor, mask: Tensor | None = None) -> Moments:
         """Moments of the rows of x (n, d); `mask` (n,) is true where a row counts. Differentiable in x.
 
         Raises IsonumError on a wrong shape, integers, non-finite rows, and where no row is left.
+
+        >>> m = Moments.of(torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
+        >>> m.n, m.mean.tolist(), m.trace.item()
+        (2, [2.0, 2.0], 10.0)
+        >>> states, read = torch.zeros(5, 2), torch.tensor([True, True, True, False, False])
+        >>> states[:3] = torch.tensor([[1.0, 0.0], [3.0, 4.0], [5.0, 2.0]])
+        >>> m = Moments.of(states, read)  # padding is left out, and counted
+        >>> m.n, m.dropped, m.covariance.tolist()
+        (3, 2, [[4.0, 2.0], [2.0, 4.0]])
+        >>> far = Moments.of(1e3 + torch.randn(9000, 4, generator=torch.Generator().manual_seed(0)))
+        >>> 3.9 < far.trace.item() < 4.1  # a cloud of float32 far from zero keeps its digits
+        True
         """
         x, dropped = accepted_rows(x, mask)
         return replace(merged_chunks(_one_chunk, x, CHUNK), dropped=dropped)
@@ -59,7 +72,19 @@ class Moments:
         return self.mean.shape[0]
 
     def merge(self, other: Moments) -> Moments:
-        """Moments of both samples together; equal to one pass over their union."""
+        """Moments of both samples together; equal to one pass over their union.
+
+        >>> a, b = torch.tensor([[1.0, 0.0], [3.0, 4.0]]), torch.tensor([[5.0, 2.0]])
+        >>> m = Moments.of(a).merge(Moments.of(b))
+        >>> m.n, m.mean.tolist(), round(m.trace.item(), 6)
+        (3, [3.0, 2.0], 8.0)
+        >>> whole = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))
+        >>> parts = [Moments.of(part) for part in whole.split(300)]
+        >>> round((parts[0].merge(parts[1]).merge(parts[2].merge(parts[3])).trace / Moments.of(whole).trace).item(), 6)
+        1.0
+        >>> round((parts[0].merge(parts[0]).trace / parts[0].trace).item(), 4)  # twice the same: the mean square stays
+        0.9983
+        """
         directions = self.directions.merge(other.directions)
         mean = (self.n * self.mean + other.n * other.mean) / directions.n
         a, b = self.about(mean), other.about(mean)
@@ -68,6 +93,7 @@ class Moments:
             directions=directions,
             mean=mean,
             dropped=self.dropped + other.dropped,
+            eps=max(self.eps, other.eps),
             **{k: a[k] + b[k] for k in a},
             **_joined(self, other, between),
         )
@@ -154,19 +180,22 @@ class Moments:
 def _one_chunk(x: Tensor) -> Moments:
     x, inverse, zeros = inverse_lengths(x)
     n, d = x.shape
-    directions = Directions(n, weighted_sum(inverse, x).double(), zeros)
+    directions = Directions(n, (inverse @ x).double(), zeros)
     # Subtracting a fixed point first keeps float32 products accurate however far the cloud is from zero. A point near
     # the mean will do: its last digits do not matter.
-    shift = weighted_sum(x.new_full((n,), 1 / n), x.detach())
-    y, rest = centred(x, shift)
-    q = squared_lengths(y)
+    shift = x.new_full((n,), 1 / n) @ x.detach()
+    y = x - shift
+    rest = y.mean(0)
+    y -= rest
+    q = y.square().sum(1)  # y * y would be passed through twice on the way back
     unit = q.detach().amax().clamp_min(torch.finfo(q.dtype).tiny)  # third powers in units of it, or they leave float32
     return Moments(
         directions=directions,
         mean=shift.double() + rest.double(),
         squares=q.double().sum(),
-        cubes=weighted_sum(q / unit, y).double() * unit.double(),
+        cubes=((q / unit) @ y).double() * unit.double(),
         fourths=(q.double() ** 2).sum(),
+        eps=torch.finfo(x.dtype).eps,
         **(dict(rows=y) if n < d else dict(dense=gram(y.T).double())),
     )
 

@@ -29,6 +29,13 @@ def iso_score_null(n: int, d: int) -> float:
 
     This is (PR_n - 1) / (d - 1) with PR_n from `sampled_participation_ratio(d, n)`; read it as n / (n + d) for large n.
     More generally the law takes a population IsoScore to IsoScore (n - 2) / (n + PR).
+
+    >>> iso_score_null(2, 10)  # two points are a line
+    0.0
+    >>> round(iso_score_null(768, 768), 2), round(iso_score_null(100_000, 768), 2)
+    (0.5, 0.99)
+    >>> round(iso_score_null(500, 768), 2)  # a layer that scores this on 500 tokens may be perfectly isotropic
+    0.39
     """
     _check(n, d)
     return (n - 2) / (n + d)
@@ -95,7 +102,8 @@ def participation_ratio_unbiased(m: Moments | Sequence[Moments]) -> Float[Tensor
 
     Given several batches of one law, numerators and denominators are averaged (weight n) before dividing: averaging
     the ratios instead would keep the bias of each. Merged moments count as one sample. The value may leave [1, d],
-    as an unbiased estimate must. Raises IsonumError where the denominator is not positive: too few samples.
+    as an unbiased estimate must. Raises IsonumError where the denominator is not positive beyond its rounding: too few
+    samples, or orthogonal ones.
     """
     batches = [m] if isinstance(m, Moments) else list(m)
     if not batches or len({b.d for b in batches}) > 1:
@@ -103,16 +111,30 @@ def participation_ratio_unbiased(m: Moments | Sequence[Moments]) -> Float[Tensor
     weights = torch.tensor([float(b.n) for b in batches], dtype=torch.float64)
     pairs = torch.stack([torch.stack(unbiased_traces(b)) for b in batches])
     top, bottom = (weights / weights.sum()).to(pairs) @ pairs
-    if not bottom > 0:
+    # What the unbiased tr C^2 subtracts from what; of orthogonal rows nothing is left but the rounding of both.
+    terms = [(b.frobenius_sq + b.fourths / ((b.n - 2) * (b.n - 3))).item() for b in batches]
+    rounding = 16 * max(b.eps * term for b, term in zip(batches, terms, strict=True))
+    if not bottom > rounding:
         raise IsonumError(
-            f"the unbiased estimate of tr C^2 must be positive to divide by, got {bottom.item():.3g} from "
-            f"{int(weights.sum())} samples in {len(batches)} batches. Give more rows, or a list of batches."
+            f"the unbiased estimate of tr C^2 must be positive to divide by, got {bottom.item():.3g} of rounding "
+            f"{rounding:.1g} from {int(weights.sum())} samples in {len(batches)} batches. Give more rows, or a list of "
+            "batches."
         )
     return top / bottom
 
 
 def iso_score_unbiased(m: Moments | Sequence[Moments]) -> Float[Tensor, ""]:
-    """IsoScore of the law behind the samples, from `participation_ratio_unbiased`. May leave [0, 1]."""
+    """IsoScore of the law behind the samples, from `participation_ratio_unbiased`. May leave [0, 1].
+
+    >>> even = torch.randn(4000, 64, generator=torch.Generator().manual_seed(0))
+    >>> round(iso_score_unbiased(Moments.of(even)).item(), 2)
+    1.0
+    >>> round(iso_score_unbiased(Moments.of(even[:200])).item(), 2)  # where an isotropic cloud shows 0.75
+    0.99
+    >>> batches = [Moments.of(part) for part in even[:400].split(8)]  # eight samples each, in 64 dimensions
+    >>> round(iso_score_unbiased(batches[0]).item(), 1), round(iso_score_unbiased(batches).item(), 1)
+    (1.5, 1.0)
+    """
     pr = participation_ratio_unbiased(m)
     d = m.d if isinstance(m, Moments) else m[0].d
     _check(2, d)

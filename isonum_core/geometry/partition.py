@@ -17,13 +17,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-from isonum_core.geometry.partition_expansions import (
-    accept_radius,
-    accept_rows,
-    diameter,
-    log_partition_bounds,
-    row_spectrum,
-)
+from isonum_core.geometry.partition_expansions import accept_radius, diameter, log_partition_bounds, row_spectrum
+from isonum_core.geometry.rows import plain_rows
 
 # Candidate rows offered as starting directions, and how many starts survive the first look.
 LONGEST_ROWS, STARTS = 64, 24
@@ -39,27 +34,33 @@ PROVED = 1e-8
 
 @dataclass(frozen=True)
 class PartitionIsotropy:
-    """I(W; r) as found, with what is needed to judge it.
+    """I(W; r) as found, in logarithms, with what is needed to judge it.
 
-    `value` is an upper bound on I: it compares two points of the sphere, and no search shows that none is better.
+    It is an upper bound on I: it compares two points of the sphere, and no search shows that none is better.
     log I lies in [log_lower_bound, log_value]; min_gap and max_gap are the shares of the two ends in that interval.
     """
 
-    value: float  # in [0, 1]; underflows to 0 below e^-745, log_value does not
     log_value: float  # log I = min log Z - max log Z, in nats, at most 0
-    log_lower_bound: float  # proved: log I is not below it
     radius: float
     gauge: Literal["raw rows", "centred rows"]
-    n: int
-    d: int
-    log_z_min: float
-    log_z_max: float
-    h_min: Float[Tensor, d]  # where they are attained, |h| = radius
-    h_max: Float[Tensor, d]
-    min_gap: float  # log_z_min exceeds the true minimum by at most this
-    max_gap: float  # the true maximum exceeds log_z_max by at most this
-    starts: int
-    iterations: tuple[int, int]  # steps until the last start settled: minimum, maximum
+    min_gap: float  # the minimum of log Z that was found exceeds the true one by at most this
+    max_gap: float  # the true maximum exceeds the one that was found by at most this
+
+    @property
+    def value(self) -> float:
+        """I itself, in (0, 1]. Raises IsonumError below e^-745, which no float holds."""
+        value = math.exp(self.log_value)
+        if not value > 0:
+            raise IsonumError(
+                f"I = e^{self.log_value:.0f} is smaller than any float (e^-745). Read log_value, in nats, or take a "
+                "smaller radius: the length of the rows times the radius sets the scale."
+            )
+        return value
+
+    @property
+    def log_lower_bound(self) -> float:
+        """Proved: log I is not below it."""
+        return self.log_value - self.min_gap - self.max_gap
 
     @property
     def certified(self) -> tuple[str, ...]:
@@ -78,8 +79,18 @@ def partition_isotropy(w: Float[Tensor, "N d"], radius: float = 1.0) -> Partitio
     rows, a radius that is not positive, and on logits beyond 1e150.
 
     Mu and Viswanath 2018 take r = 1 and search eigenvectors of W^T W only: `eigenvector_heuristic`.
+
+    >>> line = torch.tensor([[1.0], [-1.0]])  # two rows, h = 1 or -1: Z is e + 1/e at both
+    >>> partition_isotropy(line).value
+    1.0
+    >>> even = torch.cat([torch.eye(3), -torch.eye(3)])  # isotropic rows, and yet I falls with the radius
+    >>> [round(partition_isotropy(even, radius).value, 3) for radius in (0.5, 2.0, 8.0)]
+    [0.999, 0.908, 0.102]
+    >>> moved = partition_isotropy(even + 500)  # the same predictor in another gauge: e^-1732 is no float, its log is
+    >>> round(moved.log_value, 1), round(partition_isotropy_centred(even + 500).value, 3)
+    (-1732.1, 0.992)
     """
-    return _measure(accept_rows(w), accept_radius(radius), "raw rows")
+    return _measure(plain_rows(w).double(), accept_radius(radius), "raw rows")
 
 
 def partition_isotropy_centred(w: Float[Tensor, "N d"], radius: float = 1.0) -> PartitionIsotropy:
@@ -87,7 +98,7 @@ def partition_isotropy_centred(w: Float[Tensor, "N d"], radius: float = 1.0) -> 
 
     Unchanged by W -> W + 1 a^T. Still changed by (W, h) -> (W T, T^-1 h), which reshapes the sphere.
     """
-    w = accept_rows(w)
+    w = plain_rows(w).double()
     return _measure(w - w.mean(0), accept_radius(radius), "centred rows")
 
 
@@ -97,7 +108,7 @@ def eigenvector_heuristic(w: Float[Tensor, "N d"], radius: float = 1.0) -> float
     It looks at 2 d points of the sphere, so it is always optimistic. An eigenvector has no sign: both are tried.
     Mu and Viswanath 2018, at r = 1.
     """
-    w, r = accept_rows(w), accept_radius(radius)
+    w, r = plain_rows(w).double(), accept_radius(radius)
     _guard(w, r)
     _, v = torch.linalg.eigh(w.T @ w)
     values = _log_z(w, r * torch.cat([v.T, -v.T]))
@@ -107,53 +118,46 @@ def eigenvector_heuristic(w: Float[Tensor, "N d"], radius: float = 1.0) -> float
 def _measure(w: Tensor, r: float, gauge: Literal["raw rows", "centred rows"]) -> PartitionIsotropy:
     _guard(w, r)
     mean, spectrum, basis = row_spectrum(w)
+    h_min, h_max = _ends(w, r, mean, basis)
+    low, high = float(_log_z(w, h_min[None])), float(_log_z(w, h_max[None]))
+    min_gap, max_gap = _gaps(w, r, mean, spectrum, h_min, h_max, low, high)
+    return PartitionIsotropy(low - high, r, gauge, min_gap, max_gap)
+
+
+def _ends(w: Tensor, r: float, mean: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """Where log Z is smallest and largest on the sphere, as far as the search sees."""
     length = w.norm(dim=1)
     rows = w[length.topk(min(LONGEST_ROWS, len(w))).indices]
     pool = torch.cat([basis.T, mean[None], rows])
     pool = pool[pool.norm(dim=1) > 0]
     pool = r * torch.nn.functional.normalize(torch.cat([pool, -pool]), dim=1, eps=0.0)
     order = _log_z(w, pool).argsort()
-    h_min, steps_min = _best(w, r, pool[order[:STARTS]], _fall)
-    h_max, steps_max = _best(w, r, pool[order.flip(0)[:STARTS]], _climb)
-    low, high = float(_log_z(w, h_min[None])), float(_log_z(w, h_max[None]))
-    min_gap, max_gap = _gaps(w, r, mean, spectrum, h_min, h_max, low, high)
-    return PartitionIsotropy(
-        value=float(torch.tensor(low - high, dtype=torch.float64).exp()),
-        log_value=low - high,
-        log_lower_bound=low - high - min_gap - max_gap,
-        radius=r,
-        gauge=gauge,
-        n=w.shape[0],
-        d=w.shape[1],
-        log_z_min=low,
-        log_z_max=high,
-        h_min=h_min,
-        h_max=h_max,
-        min_gap=min_gap,
-        max_gap=max_gap,
-        starts=min(STARTS, len(pool)),
-        iterations=(steps_min, steps_max),
-    )
+    return _best(w, r, pool[order[:STARTS]], _fall), _best(w, r, pool[order.flip(0)[:STARTS]], _climb)
 
 
-def _best(w: Tensor, r: float, h: Tensor, step: Callable) -> tuple[Tensor, int]:
-    """The best end after `step` has moved every start and the finalists are polished; and the number of steps."""
+def _best(w: Tensor, r: float, h: Tensor, step: Callable) -> Tensor:
+    """The best end after `step` has moved every start and the finalists are polished."""
     sign = 1 if step is _climb else -1
     state = (h, *_look(w, h), _first_bend(w)[None].expand(len(h)))
-    moving, steps = True, 0
-    while moving and steps < STEPS:
+    for _ in range(STEPS):
         new, refused = step(w, r, *state)
         moving = bool((refused | (sign * (new[1] - state[1]) > SETTLED * new[1].abs().clamp_min(1))).any())
-        state, steps = new, steps + 1
+        state = new
+        if not moving:
+            break
     order = (-sign * state[1]).argsort()[:FINALISTS]
     finalists = state[0][order]
     repeated = (torch.cdist(finalists, finalists) < APART * r).tril(-1).any(1)
-    ends = [_polish(w, r, h, sign) for h in finalists[~repeated]]
-    value, h, more = max(ends, key=lambda end: sign * end[0])
-    return h, steps + more
+    value, h = max((_polish(w, r, h, sign) for h in finalists[~repeated]), key=lambda end: sign * end[0])
+    # Symmetric rows, +-e_i say, can hold every start on a ridge, where the slope shows no way off: a step aside does.
+    aside = (
+        h / r + APART * torch.randn(len(h), generator=torch.Generator().manual_seed(0), dtype=h.dtype) / len(h) ** 0.5
+    )
+    other, end = _polish(w, r, r * aside / aside.norm(), sign)
+    return end if sign * (other - value) > 1e-9 * max(1.0, abs(value)) else h
 
 
-def _polish(w: Tensor, r: float, h: Tensor, sign: int) -> tuple[float, Tensor, int]:
+def _polish(w: Tensor, r: float, h: Tensor, sign: int) -> tuple[float, Tensor]:
     """Quasi-Newton steps on h / |h|, each an improvement: what is left of a slow linear convergence ends in a few."""
 
     def objective(x):
@@ -169,7 +173,7 @@ def _polish(w: Tensor, r: float, h: Tensor, sign: int) -> tuple[float, Tensor, i
     end = r * x / x.norm()
     values = _log_z(w, torch.stack([h, end]))
     kept = int((sign * values).argmax())
-    return float(values[kept]), (h, end)[kept], int(found.nit)
+    return float(values[kept]), (h, end)[kept]
 
 
 def _climb(w: Tensor, r: float, h: Tensor, value: Tensor, grad: Tensor, bend: Tensor) -> tuple[tuple, Tensor]:

@@ -17,6 +17,7 @@ from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
+from isonum_core.geometry.rows import plain_rows
 
 # Facets of a hull grow like N^(d/2): beyond this dimension an exact inradius is out of reach.
 HULL_DIMENSIONS = 8
@@ -53,7 +54,7 @@ def phi(y: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
 
 def diameter(w: Float[Tensor, "N d"]) -> float:
     """D = max_ij |w_i - w_j|, the largest possible range of logits for |h| = 1. Exact, O(N^2 d) time, O(N) memory."""
-    w = accept_rows(w)
+    w = plain_rows(w).double()
     return max(float(torch.cdist(a, w[i * CHUNK :]).max()) for i, a in enumerate(w.split(CHUNK)))
 
 
@@ -63,35 +64,8 @@ def first_order(w: Float[Tensor, "N d"], radius: float = 1.0) -> Bracket:
     wbar is the mean row, D the diameter. Proof: log Z = log N + <wbar, h> + K(h) with 0 <= K <= (rD)^2 / 8, by Jensen
     and Hoeffding; maximum and minimum both sit in that band. The lower end is cut at 0.
     """
-    w, r = accept_rows(w), accept_radius(radius)
+    w, r = plain_rows(w).double(), accept_radius(radius)
     middle, slack = 2 * r * float(w.mean(0).norm()), (r * diameter(w)) ** 2 / 8
-    return Bracket(max(middle - slack, 0.0), middle, middle + slack)
-
-
-def second_order(w: Float[Tensor, "N d"], radius: float = 1.0) -> Bracket:
-    """delta(r) between two quadratic problems on the sphere, mean and covariance together.
-
-    With q_c(h) = <wbar, h> + c h^T C h,  log N + q_a <= log Z <= log N + q_b  for a = phi(-rD), b = phi(rD), so
-    max q_a - min q_b <= delta <= max q_b - min q_a;  the estimate is max q - min q at c = 1/2. For a centred head this
-    reads r^2 (a l_max - b l_min) <= delta <= r^2 (b l_max - a l_min): the spectral gap, not the condition number.
-    Never wider than `first_order`, whose band is used wherever it is tighter. Each quadratic is solved exactly.
-    """
-    w, r = accept_rows(w), accept_radius(radius)
-    low, high = log_partition_bounds(w, r, diameter(w))
-    mean, spectrum, basis = row_spectrum(w)
-    lin = basis.T @ mean
-    estimate = sphere_maximum(lin, spectrum / 2, r) + sphere_maximum(-lin, -spectrum / 2, r)
-    return Bracket(max(low[1] - high[0], 0.0), estimate, high[1] - low[0])
-
-
-def large_radius(w: Float[Tensor, "N d"], radius: float = 1.0) -> Bracket:
-    """delta(r) = r (m - rho) +- log N: at large radii only the convex hull of the rows matters.
-
-    m = max_i |w_i|, rho = `hull_inradius(w)`. Proof: max_i <w_i, h> <= log Z(h) <= max_i <w_i, h> + log N.
-    Raises beyond d = 8, where rho is out of reach.
-    """
-    w, r = accept_rows(w), accept_radius(radius)
-    middle, slack = r * (float(w.norm(dim=1).max()) - hull_inradius(w)), math.log(w.shape[0])
     return Bracket(max(middle - slack, 0.0), middle, middle + slack)
 
 
@@ -101,7 +75,7 @@ def hull_inradius(w: Float[Tensor, "N d"]) -> float:
     Negative when 0 lies outside: minus its distance to the hull. Zero when 0 is on the hull, and for a flat hull that
     contains 0. Exact, by facets; raises beyond d = 8.
     """
-    w = accept_rows(w)
+    w = plain_rows(w).double()
     n, d = w.shape
     if d > HULL_DIMENSIONS:
         raise IsonumError(
@@ -122,42 +96,20 @@ def hull_inradius(w: Float[Tensor, "N d"]) -> float:
     return max(float((-ConvexHull(rows).equations[:, -1]).min()), 0.0)
 
 
-def lower_bound(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
-    """A proved lower bound on I(W; r) itself, in [0, 1], from the second-order expansion of Z.
-
-    numerator = max(N - r |W^T 1| + phi(-M) s_min^2 r^2, N exp(-r |wbar|)),  denominator = N + r |W^T 1| +
-    phi(M) s_max^2 r^2,  with M = r max_i |w_i| and s the singular values of W (s_min = 0 when N < d).
-    """
-    w, r = accept_rows(w), accept_radius(radius)
-    n = w.shape[0]
-    big = torch.tensor(r * float(w.norm(dim=1).max()), dtype=torch.float64)
-    down, up = float(phi(-big)), float(phi(big))
-    total, s_min_sq, s_max_sq = _sums(w)
-    numerator = max(n - r * total + down * s_min_sq * r**2, n * math.exp(-r * total / n))
-    return numerator / (n + r * total + (up * s_max_sq * r**2 if s_max_sq else 0.0))
-
-
 def isotropy_order_one(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
     """I_1 = (N - r |W^T 1|) / (N + r |W^T 1|), the first-order estimate of I(W; r). In (0, 1]; not a bound.
 
     Raises where r |W^T 1| >= N: the formula turns negative there, while I(W; r) is positive by definition.
     Mu and Viswanath 2018, at r = 1.
     """
-    w, r = accept_rows(w), accept_radius(radius)
-    n, total = w.shape[0], _defined(w, r)
-    return (n - r * total) / (n + r * total)
-
-
-def isotropy_order_two(w: Float[Tensor, "N d"], radius: float = 1.0) -> float:
-    """I_2 = (N - r |W^T 1| + r^2 s_min^2 / 2) / (N + r |W^T 1| + r^2 s_max^2 / 2), s the singular values of W.
-
-    An estimate, not a bound. Raises where r |W^T 1| >= N, as `isotropy_order_one` does.
-    Mu and Viswanath 2018, at r = 1.
-    """
-    w, r = accept_rows(w), accept_radius(radius)
-    n, total = w.shape[0], _defined(w, r)
-    _, s_min_sq, s_max_sq = _sums(w)
-    return (n - r * total + r**2 * s_min_sq / 2) / (n + r * total + r**2 * s_max_sq / 2)
+    w, r = plain_rows(w).double(), accept_radius(radius)
+    n, push = len(w), r * float(w.sum(0).norm())
+    if push >= n:
+        raise IsonumError(
+            f"this estimate needs r |W^T 1| < N, got {push:.4g} >= {n}. It would be negative here; use "
+            "partition_isotropy."
+        )
+    return (n - push) / (n + push)
 
 
 def log_partition_bounds(w: Tensor, r: float, spread: float) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -214,44 +166,8 @@ def row_spectrum(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, spectrum.clamp_min(0), basis
 
 
-def accept_rows(w: object) -> Tensor:
-    """The rows in float64, detached, or the reason why they cannot be used."""
-    if not isinstance(w, Tensor):
-        raise IsonumError(f"rows must be a torch tensor of shape (N, d), got {type(w).__name__}. Use torch.as_tensor.")
-    if w.ndim != 2 or 0 in w.shape:
-        raise IsonumError(f"rows must have shape (N, d) with N, d >= 1, got {tuple(w.shape)}. Give one row per token.")
-    if not w.is_floating_point():
-        raise IsonumError(
-            f"rows must be real floating point, got {w.dtype}. If these are vectors, convert with w.double()."
-        )
-    w = w.detach().double()
-    bad = (~w.isfinite().all(1)).nonzero().flatten()
-    if len(bad):
-        raise IsonumError(
-            f"rows must be finite, got {len(bad)} of {w.shape[0]} with NaN or infinity, first at row {int(bad[0])}. "
-            "Remove them before measuring."
-        )
-    return w
-
-
 def accept_radius(radius: float) -> float:
     """The radius as a float, or an IsonumError: it must be finite and positive."""
     if not (math.isfinite(radius) and radius > 0):
         raise IsonumError(f"radius must be a positive number, got {radius}. Use the typical length of a hidden state.")
     return float(radius)
-
-
-def _sums(w: Tensor) -> tuple[float, float, float]:
-    """|W^T 1|, and the smallest and largest eigenvalue of W^T W."""
-    values = torch.linalg.eigvalsh(w.T @ w).clamp_min(0)
-    return float(w.sum(0).norm()), float(values[0]), float(values[-1])
-
-
-def _defined(w: Tensor, r: float) -> float:
-    total = float(w.sum(0).norm())
-    if r * total >= w.shape[0]:
-        raise IsonumError(
-            f"this estimate needs r |W^T 1| < N, got {r * total:.4g} >= {w.shape[0]}. "
-            "It would be negative here; use partition_isotropy."
-        )
-    return total

@@ -1,4 +1,4 @@
-"""Rows at the door: what is refused, what the mask leaves, and the length of each row at any scale."""
+"""Rows at the door: what is refused, what the mask leaves, how they were rounded, and their lengths at any scale."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def accepted_rows(x: object, mask: Tensor | None = None) -> tuple[Tensor, int]:
     Warns of half precision. Raises IsonumError on a wrong type or shape, integers, a mask that is none, and no rows.
     """
     if not isinstance(x, Tensor):
-        raise IsonumError(f"states must be a tensor of shape (n, d), got {type(x).__name__}. Use torch.as_tensor.")
+        raise IsonumError(f"rows must be a tensor of shape (n, d), got {type(x).__name__}. Use torch.as_tensor.")
     if x.ndim != 2 or x.shape[1] < 1:
-        raise IsonumError(f"states must have shape (n, d), d >= 1, got {tuple(x.shape)}. Flatten batch and position.")
+        raise IsonumError(f"rows must have shape (n, d), d >= 1, got {tuple(x.shape)}. Flatten batch and position.")
     if not x.is_floating_point():
-        raise IsonumError(f"states must be real floating point, got {x.dtype}. If they are vectors, use x.double().")
+        raise IsonumError(f"rows must be real floating point, got {x.dtype}. If they are vectors, use x.double().")
     dropped = 0
     if mask is not None:
         if mask.dtype != torch.bool or mask.shape != x.shape[:1]:
@@ -54,12 +54,29 @@ def accepted_rows(x: object, mask: Tensor | None = None) -> tuple[Tensor, int]:
     return x, dropped
 
 
+def plain_rows(x: object) -> Tensor:
+    """The rows of x (n, d) that a measure without a slope reads: accepted as above, finite, detached, on the CPU."""
+    x = accepted_rows(x)[0].detach().cpu()
+    refuse_non_finite(x)
+    return x
+
+
+def stored_eps(x: Tensor) -> float:
+    """eps of the type that the values of x were stored in: float32's where all are float32 values, converted or not.
+
+    Whole numbers below 2^24 are exact in both types, so their eps is that of float64.
+    """
+    exact = bool((x.abs() < 2**24).all()) and bool((x == x.round()).all())
+    single = x.dtype == torch.float32 or bool((x == x.float()).all())
+    return torch.finfo(torch.float32 if single and not exact else torch.float64).eps
+
+
 def refuse_non_finite(x: Tensor) -> None:
     """IsonumError that counts the rows with NaN or infinity, if there are any."""
     rows = (~x.detach().isfinite().all(1)).nonzero().flatten()
     if len(rows):
         raise IsonumError(
-            f"states must be finite, got {len(rows)} of {x.shape[0]} rows with NaN or infinity, the first at row "
+            f"rows must be finite, got {len(rows)} of {x.shape[0]} rows with NaN or infinity, the first at row "
             f"{int(rows[0])}. Drop them on purpose with mask=torch.isfinite(x).all(1)."
         )
 

@@ -8,7 +8,6 @@ No score warns of few samples: a number beside its null (`Score.null`) informs b
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +17,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from isonum_core.errors import IsonumError, WeakNumberWarning
+from isonum_core.errors import IsonumError
 from isonum_core.geometry import null
-from isonum_core.geometry.directions import Directions
+from isonum_core.geometry.mean_half import cosine_shares as cosine_shares  # handed on, so that all are found here
+from isonum_core.geometry.mean_half import mean_cosine, mean_cosine_gram, mean_share
 from isonum_core.geometry.moments import Moments
 
 
@@ -28,8 +28,17 @@ def participation_ratio(m: Moments) -> Float[Tensor, ""]:
     """How many directions carry the variance: 1 on a line, d when all directions have equal variance.
 
     PR = (tr C)^2 / ||C||_F^2 = (sum l)^2 / sum l^2. With n samples at most n - 1.
+
+    >>> round(float(participation_ratio(Moments.of(torch.tensor([[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]])))), 6)
+    1.0
+    >>> cross = torch.cat([torch.eye(3), -torch.eye(3)])  # six points, the same variance along three axes
+    >>> round(float(participation_ratio(Moments.of(cross))), 6)
+    3.0
+    >>> even = torch.randn(100, 100, generator=torch.Generator().manual_seed(0))
+    >>> round(float(participation_ratio(Moments.of(even))))  # of 100 even directions, 100 samples show half
+    50
     """
-    return m.concentration**-2
+    return (m.concentration**-2).clamp(1, max(1, min(m.n - 1, m.d)))  # the bounds hold, but for rounding
 
 
 def iso_score(m: Moments) -> Float[Tensor, ""]:
@@ -38,6 +47,16 @@ def iso_score(m: Moments) -> Float[Tensor, ""]:
     (PR - 1) / (d - 1). With n samples at most (n - 2) / (d - 1), and about n / (n + d) for an isotropic cloud:
     compare with `null.iso_score_null(n, d)` before reading anything into a small value. Raises for d = 1.
     Rudman et al. 2022 (arXiv 2108.07344), seven steps that reduce to this line.
+
+    >>> line = torch.tensor([[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]])
+    >>> iso_score(Moments.of(line)).item()
+    0.0
+    >>> cross = torch.cat([torch.eye(3), -torch.eye(3)])
+    >>> round(iso_score(Moments.of(cross)).item(), 6), round(iso_score(Moments.of(cross + 1000)).item(), 6)
+    (1.0, 1.0)
+    >>> even = torch.randn(50, 500, generator=torch.Generator().manual_seed(0))
+    >>> round(iso_score(Moments.of(even)).item(), 2)  # perfectly isotropic, but 50 samples in 500 dimensions
+    0.09
     """
     return _from_participation_ratio(participation_ratio(m), m.d)
 
@@ -47,8 +66,19 @@ def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | N
 
     c0=None takes C0 = (tr C / d) I, which is unchanged by scaling; then 1/PR* - 1/d = (1 - zeta)^2 (1/PR - 1/d).
     c0=c takes c I. With c fixed, shrinking all states raises the score: the published default c = 1 can be gamed.
-    A tensor is C0 itself, such as a pooled covariance. S is never formed, and no C is either when n < d.
+    A tensor is C0 itself, such as a pooled covariance; that it is positive semi-definite is not checked. S is never
+    formed, and no C is either when n < d.
     Rudman and Eickhoff 2024 (arXiv 2305.19358), I-STAR; zeta = 0 is IsoScore, zeta = 1 the score of C0.
+
+    >>> line = Moments.of(torch.tensor([[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]]))
+    >>> [round(iso_score_star(line, zeta).item(), 3) for zeta in (0.0, 0.2, 1.0)]
+    [0.0, 0.22, 1.0]
+    >>> pooled = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
+    >>> round(iso_score_star(line, 0.5, pooled).item(), 3)
+    0.328
+    >>> small = Moments.of(torch.tensor([[0.0, 0.0], [0.01, 0.02], [0.02, 0.04]]))  # the same line, and C0 = I
+    >>> round(iso_score_star(line, 0.2, 1.0).item(), 3), round(iso_score_star(small, 0.2, 1.0).item(), 3)
+    (0.095, 1.0)
     """
     if not 0 <= zeta <= 1:
         raise IsonumError(f"zeta must lie in [0, 1], got {zeta}. It is the weight of C0 in (1 - zeta) C + zeta C0.")
@@ -62,6 +92,8 @@ def iso_score_star(m: Moments, zeta: float, c0: float | Float[Tensor, "d d"] | N
         trace, cross = c0.diagonal().sum().double() / m.trace, m.inner(c0) / m.trace**2
         prior_sq = (torch.linalg.vector_norm(c0, dtype=torch.float64) / m.trace) ** 2
     else:
+        if not c0 >= 0:
+            raise IsonumError(f"c0 must be a variance, 0 or more, got {c0}. It is shrunk towards c0 I.")
         trace = m.d * c0 / m.trace
         cross, prior_sq = trace / m.d, trace**2 / m.d
     total = (1 - zeta) + zeta * trace
@@ -82,67 +114,26 @@ def effective_rank(m: Moments) -> Float[Tensor, ""]:
     """
     shares = m.eigenvalues / m.trace
     shares = shares[shares > torch.finfo(shares.dtype).eps]  # rounding; and log has no slope at exactly zero
-    return (-(shares * shares.log()).sum()).exp()
+    return (-(shares * shares.log()).sum()).exp().clamp(1, max(1, min(m.n - 1, m.d)))
 
 
-def explained_dimension(m: Moments, share: float = 0.8) -> int:
-    """d(share): the least number of principal directions that hold this share of the variance, from 1 to d.
+def explained_dimension(m: Moments) -> int:
+    """d(0.8): the least number of principal directions that hold four fifths of the variance, from 1 to d.
 
     A count, so not differentiable, and unstable where shares tie.
     """
-    if not 0 < share <= 1:
-        raise IsonumError(f"share must lie in (0, 1], got {share}. Use 0.8 for four fifths of the variance.")
     held = torch.cumsum(m.eigenvalues, 0)
     # One part in 1e12 forgives the rounding of the sum where the share is met exactly (8 of 10 equal directions).
-    return int((held < held[-1] * share * (1 - 1e-12)).sum()) + 1
+    return int((held < held[-1] * 0.8 * (1 - 1e-12)).sum()) + 1
 
 
-def mean_cosine(m: Moments | Directions) -> Float[Tensor, ""]:
-    """Mean cosine of two different samples, from -1/(n - 1) to 1; near 0 for a centred cloud whatever its spectrum.
-
-    (|sum x/|x||^2 - n) / (n (n - 1)): the n x n matrix of cosines is never formed. Not centred; about `mean_share`
-    when PR is large. Rows of length zero have no direction and are left out, with a warning. `Directions` cost O(nd).
-    """
-    total, n = _directions(m, least=2)
-    return (total @ total - n) / (n * (n - 1))
-
-
-def mean_cosine_gram(m: Moments | Directions) -> Float[Tensor, ""]:
-    """Mean of all n^2 cosines, the pairs i = j (each 1) included: |mean of x/|x||^2, from 0 to 1.
-
-    Equals mean_cosine (n - 1) / n + 1 / n; I-STAR's regulariser CosReg is this minus 1 / n.
-    """
-    total, n = _directions(m, least=1)
-    return total @ total / n**2
-
-
-def cosine_shares(m: Moments | Directions) -> Float[Tensor, "d"]:
-    """Share of each dimension in `mean_cosine_gram`, u_i^2 / |u|^2 with u = sum x/|x|; one large share is a rogue.
-
-    They sum to 1. After Timkey and van Schijndel 2021, whose pairs are drawn instead of all taken.
-    """
-    total, _ = _directions(m, least=1)
-    if not total @ total > 0:
-        raise IsonumError("shares of the mean cosine need a mean direction, got unit vectors that sum to zero.")
-    return total**2 / (total @ total)
-
-
-def mean_share(m: Moments) -> Float[Tensor, ""]:
-    """Share of the mean in the mean squared length: 0 for a centred cloud, near 1 far from the origin. The mean half.
-
-    |mean|^2 / (|mean|^2 + tr C). A cloud with mean zero shows about 1 / (n + 1).
-    """
-    mean_sq = m.mean @ m.mean
-    return mean_sq / (mean_sq + m.trace)
-
-
-def outlier_dimensions(m: Moments, times: float = 5.0) -> Int[Tensor, "k"]:
-    """Indices of dimensions whose variance exceeds `times` the mean variance, the largest first; often none.
+def outlier_dimensions(m: Moments) -> Int[Tensor, "k"]:
+    """Indices of dimensions whose variance exceeds five times the mean variance, the largest first; often none.
 
     A statement about the coordinate axes: a rotation changes it, while every spectral score stays.
     """
     variances = m.variances.detach()
-    outliers = (variances > times * variances.mean()).nonzero().flatten()
+    outliers = (variances > 5 * variances.mean()).nonzero().flatten()
     return outliers[variances[outliers].argsort(descending=True)]
 
 
@@ -151,25 +142,7 @@ def _from_participation_ratio(pr: Tensor, d: int) -> Tensor:
         raise IsonumError(
             "IsoScore needs d >= 2 dimensions, got d=1. One dimension has one direction: nothing to spread over."
         )
-    return (pr - 1) / (d - 1)
-
-
-def _directions(m: Moments | Directions, least: int) -> tuple[Tensor, int]:
-    found = m.directions if isinstance(m, Moments) else m
-    n = found.n - found.zeros
-    if n < least:
-        raise IsonumError(
-            f"a mean cosine needs at least {least} rows of non-zero length, got {n} of n={found.n}. "
-            "Rows of zeros have no direction: check the mask for padding."
-        )
-    if found.zeros:
-        warnings.warn(
-            f"{found.zeros} of {found.n} rows have length zero and no direction: left out of the mean cosine. "
-            "If they are padding, mask them, for they also enter the mean and the covariance.",
-            WeakNumberWarning,
-            stacklevel=3,
-        )
-    return found.unit_sum, n
+    return (pr.clamp(1, d) - 1) / (d - 1)
 
 
 @dataclass(frozen=True)
@@ -188,6 +161,27 @@ class Score:
     null: Callable[[int, int], float] | None  # (n, d) -> what a cloud without structure scores
     source: str
     errata: str = ""
+    estimates: tuple[str, str] | None = None  # where the number lies that an unbiased estimate, which may leave, is of
+
+    def note(self, value: float, n: int, d: int) -> str | None:
+        """What to know about this value, if anything: an unbiased estimate may lie where no cloud can."""
+        if self.estimates is None:
+            return None
+        low, high = (float(end.replace("d", str(d))) for end in self.estimates)
+        if low <= value <= high:
+            return None
+        return f"{value:.6g} lies outside [{low:g}, {high:g}], as an unbiased estimate from few samples may."
+
+    def _repr_markdown_(self) -> str:
+        invariant = ", ".join(sorted(self.unchanged_by)) or "nothing"
+        return (
+            (
+                f"**{self.name}** ({self.half} half): `{self.formula}`, from {self.range[0]} to {self.range[1]}. "
+                f"Unchanged by {invariant}. When n < d: {self.n_less_than_d}. Source: {self.source}. {self.errata}"
+            )
+            .strip()
+            .replace("Score*", r"Score\*")
+        )
 
 
 _spectral = partial(
@@ -249,6 +243,7 @@ SCORES: dict[str, Score] = {
         name="participation ratio, unbiased",
         function=null.participation_ratio_unbiased,
         formula="estimate of (tr C)^2 / estimate of tr C^2",
+        estimates=("1", "d"),
         unchanged_by=frozenset({"shift", "rotate", "scale", "pad"}),
         null=lambda n, d: float(d),
     ),
@@ -256,6 +251,7 @@ SCORES: dict[str, Score] = {
         name="IsoScore, unbiased",
         function=null.iso_score_unbiased,
         formula="(unbiased PR - 1)/(d - 1)",
+        estimates=("0", "1"),
         unchanged_by=frozenset({"shift", "rotate", "scale"}),
         null=lambda n, d: 1.0,
     ),

@@ -12,19 +12,22 @@ Tolerance t allows |a - b| <= t max(1, |a|). Everything that is not a float is c
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
 import json
 import math
-import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from isonum_core.errors import IsonumError
+from isonum_core.origin import ROOT
 
 PROFILES = ("quick", "cpu", "gpu")
 HOME = "isonum_core.studies"  # the package whose modules are found by their names; the machine knows no more of it
+RESULTS = ROOT / "book" / "results"
 
 Cells = tuple[str, ...]
 
@@ -44,57 +47,53 @@ class Study:
     takes_device: bool
     provisional: Callable[[Any], bool]
 
+    def key(self, config: Any) -> Cells:
+        """The cells that stand for a configuration in the table."""
+        return tuple(cell(name, getattr(config, name)) for name in self.columns)
+
     def configs(self, profile: str) -> dict[Cells, Any]:
-        """The grid of a profile, keyed by the cells that stand for each configuration in the table."""
+        """The grid of a profile, each configuration by its key."""
         if profile not in PROFILES:
             raise IsonumError(f"A profile is one of {', '.join(PROFILES)}, got {profile!r}. Choose one of them.")
-        found = {}
-        for config in self.grid(profile):
-            key = tuple(cell(name, getattr(config, name)) for name in self.columns)
-            if key in found:
-                raise IsonumError(f"The {profile} grid of {self.name} holds {config} twice. Each may stand there once.")
-            found[key] = config
+        found = {self.key(config): config for config in self.grid(profile)}
+        if len(found) < len(self.grid(profile)):
+            raise IsonumError(f"The {profile} grid of {self.name} holds a configuration twice. List each once.")
         return found
-
-    def tolerance(self, column: str, *devices: str) -> float:
-        """Largest tolerance of a column among the devices that took part."""
-        known = self.tolerances[column]
-        if missing := [kind for kind in devices if kind not in known]:
-            raise IsonumError(f"{self.name} states no tolerance of {column!r} on {missing[0]}. Add it to TOLERANCES.")
-        return max(known[kind] for kind in devices)
 
     def cells(self, config: Any, rows: list[dict]) -> tuple[Cells, list[Cells]]:
         """Value columns and rows as text, or IsonumError: no rows, other columns, an undeclared float, NaN, infinity.
 
         A row may repeat fields of its configuration; they must agree, and stand in the table once.
         """
-        if not rows:
-            raise IsonumError(f"{self.name} returned no rows, expected at least one. A configuration leaves a result.")
-        columns = tuple(name for name in rows[0] if name not in self.columns)
-        for row in rows:
-            if list(row) != list(rows[0]):
-                raise IsonumError(f"{self.name} returned rows with different columns: {[*rows[0]]} and {[*row]}.")
-            for name in set(row) & set(self.columns):
-                if cell(name, row[name]) != cell(name, getattr(config, name)):
-                    raise IsonumError(
-                        f"A row of {self.name} says {name}={row[name]!r}, its configuration {getattr(config, name)!r}. "
-                        "Rename the column of the row."
-                    )
-        return columns, [tuple(self._value(name, row[name]) for name in columns) for row in rows]
+        if len(kinds := {tuple(row) for row in rows}) != 1:
+            raise IsonumError(f"{self.name} should return one row at least, all of the same columns, got {kinds or 0}.")
+        own = dict(zip(self.columns, self.key(config), strict=True))
+        for name, value in (pair for row in rows for pair in row.items()):
+            if name in own and cell(name, value) != own[name]:
+                raise IsonumError(f"A row says {name}={value!r}, its configuration {own[name]}. Rename the column.")
+        columns = tuple(name for name in rows[0] if name not in own)
+        return columns, [tuple(self._value(name, _plain(row[name])) for name in columns) for row in rows]
 
     def _value(self, name: str, value: Any) -> str:
-        value = plain(value)
-        if name in self.may_be_missing and (value is None or value != value):
-            return ""
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            if name in self.may_be_missing:
+                return ""
+            raise IsonumError(f"{name!r} is {value} in {self.name}, which does not list it in MAY_BE_MISSING.")
         if isinstance(value, float) and name not in self.tolerances:
             raise IsonumError(f"{name!r} is a float without a tolerance in {self.name}. Add it to TOLERANCES.")
-        if value is None:
-            raise IsonumError(f"{name!r} is None in {self.name}, which does not list it in MAY_BE_MISSING.")
         return cell(name, value)
 
+    def _repr_markdown_(self) -> str:
+        lines = [f"**{self.name}**: {self.title}", "", f"A configuration: {', '.join(self.columns)}.", ""]
+        lines += ["| profile | configurations | in the table |", "|---|---|---|"]
+        for profile in PROFILES:
+            done = record(table_path(self.name, profile)).get("configurations", 0)
+            lines.append(f"| {profile} | {len(self.configs(profile))} | {done} |")
+        return "\n".join(lines)
 
-def plain(value: Any) -> Any:
-    """A NumPy or torch scalar as the Python number that it holds; anything else unchanged."""
+
+def _plain(value: Any) -> Any:
+    # a NumPy or torch scalar as the Python number that it holds; anything else unchanged
     return value.item() if getattr(value, "shape", None) == () else value
 
 
@@ -103,7 +102,7 @@ def cell(name: str, value: Any) -> str:
 
     IsonumError for NaN, infinities, the empty text (it would read as missing) and anything that is not plain.
     """
-    value = plain(value)
+    value = _plain(value)
     if isinstance(value, float):
         if math.isfinite(value):
             return repr(value)
@@ -117,6 +116,17 @@ def cell(name: str, value: Any) -> str:
     raise IsonumError(f"{name!r} is {value!r}, expected a number, true or false, or words. Write it plainly.")
 
 
+def table_path(name: str, profile: str, folder: Path | str = RESULTS) -> Path:
+    """Where the table of one study (its name, or its module's) and profile lies: <folder>/<study>.<profile>.csv."""
+    return Path(folder) / f"{name.rpartition('.')[2]}.{profile}.csv"
+
+
+def record(path: Path) -> dict:
+    """What the JSON beside a table says of it, unchecked; nothing where there is none."""
+    beside = path.with_suffix(".json")
+    return json.loads(beside.read_text()) if beside.exists() else {}
+
+
 def find_study(name: str) -> Study:
     """The study of HOME with this name; a name with a dot is any importable module ("mine.depth").
 
@@ -128,7 +138,7 @@ def find_study(name: str) -> Study:
     except ModuleNotFoundError as error:
         if not path.startswith(error.name or "?"):
             raise  # the study is there; something that it imports is not
-        raise IsonumError(f"There is no study {name!r}. Known: {', '.join(study_names()) or 'none yet'}.") from None
+        raise IsonumError(f"There is no study {name!r}. Known: {', '.join(study_titles()) or 'none yet'}.") from None
     if not hasattr(module, "grid") or not hasattr(module, "run"):
         raise IsonumError(f"{name} has no grid or no run, so it makes no table. A chapter may run it live.")
     first = module.grid("quick")[0]
@@ -137,7 +147,7 @@ def find_study(name: str) -> Study:
     return Study(
         name=path.rpartition(".")[2],
         module=path,
-        title=(module.__doc__ or "").strip().partition("\n")[0],
+        title=_title(module.__doc__),
         columns=tuple(field.name for field in dataclasses.fields(first)),
         grid=module.grid,
         run=module.run,
@@ -148,7 +158,13 @@ def find_study(name: str) -> Study:
     )
 
 
-def study_names() -> list[str]:
-    """Names of the modules of HOME that have a grid."""
-    names = sorted(info.name for info in pkgutil.iter_modules(importlib.import_module(HOME).__path__))
-    return [name for name in names if hasattr(importlib.import_module(f"{HOME}.{name}"), "grid")]
+def study_titles() -> dict[str, str]:
+    """Name and title of each study: of the modules of HOME that define a grid. Read off the files, which is quick."""
+    files = sorted((ROOT / HOME.replace(".", "/")).glob("*.py"))
+    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in files}
+    makes_table = [name for name, tree in trees.items() if "grid" in (getattr(node, "name", "") for node in tree.body)]
+    return {name: _title(ast.get_docstring(trees[name])) for name in makes_table}
+
+
+def _title(docstring: str | None) -> str:
+    return (docstring or "").strip().partition("\n")[0]

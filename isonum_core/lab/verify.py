@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from pathlib import Path
@@ -12,22 +13,20 @@ import numpy as np
 
 from isonum_core.errors import IsonumError
 from isonum_core.lab.engine import compute
-from isonum_core.lab.study import PROFILES, Cells, Study, find_study
-from isonum_core.lab.table import RESULTS, TableFile, checked
+from isonum_core.lab.study import PROFILES, RESULTS, Cells, Study, find_study
+from isonum_core.lab.table import checked, read_table
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One recomputed configuration. `share`: its largest difference over what is allowed; above 1, or `problem`, fails.
+    """One recomputed configuration. `share`: its largest difference over what is allowed, in `column`.
 
-    `column` is where the share is largest, `device` where the committed rows were computed. `absent` says which data
-    was not to be had: then nothing was compared, and nothing failed. A `provisional` configuration is known to
-    give other rows on another processor: a difference is told and fails nothing.
+    `problem` says what differs. `absent` says which data was not to be had: then nothing was compared, and nothing
+    fails. A `provisional` configuration is known to differ on another processor: that is told and fails nothing.
     """
 
     table: str
     config: Any
-    device: str
     values: int = 0
     column: str = ""
     share: float = 0.0
@@ -36,12 +35,16 @@ class Check:
     provisional: bool = False
 
     @property
-    def holds(self) -> bool:
-        return not self.problem and self.share <= 1
-
-    @property
     def fails(self) -> bool:
-        return not self.holds and not self.provisional
+        """Whether the table is red for it."""
+        return bool(self.problem) and not self.provisional
+
+    def __str__(self) -> str:
+        if self.absent:
+            return f"NOT COMPARED: {self.absent}"
+        if self.problem:
+            return f"{'DIFFERS, provisional' if self.provisional else 'DIFFERS'}: {self.problem}"
+        return f"holds, share {self.share:.2g} ({self.column})"
 
 
 def verify_tables(
@@ -51,76 +54,62 @@ def verify_tables(
     profiles: tuple[str, ...] = PROFILES,
     minutes: float = math.inf,
 ) -> list[Check]:
-    """Recompute `sample` random configurations of the tables in `folder` on the CPU; no table, no checks.
+    """Recompute `sample` random configurations (None: all) of the tables in `folder` on the CPU; no table, no checks.
 
-    None is all of them. After `minutes` no further one is begun.
-
-    A float holds when |recomputed - committed| <= t max(1, |committed|), t the study's tolerance of that column, the
-    larger of the CPU's and of the device's that made the table. Everything else must be equal. A damaged or stale
-    table (edited bytes, other columns, configurations that the grid has not) fails whatever the sample is.
+    After `minutes` no further one is begun. A float holds when |recomputed - committed| <= t max(1, |committed|), t the
+    study's tolerance of that column, the larger of the CPU's and of the device's that made the table. Everything else
+    must be equal. A damaged or stale table (edited bytes, other columns, configurations that the grid has not) fails
+    whatever the sample is.
     """
     checks, candidates, deadline = [], [], time.monotonic() + 60 * minutes
     for path in sorted(Path(folder).glob("*.csv")):
         try:
-            table, study, grid = _opened(path)
+            candidates += _opened(path, profiles)
         except IsonumError as error:
-            checks.append(Check(path.name, None, "", problem=str(error)))
-            continue
-        if table.provenance["profile"] not in profiles:
-            continue
-        if stale := table.blocks.keys() - grid.keys():
-            problem = f"{len(stale)} of its configurations are not in the grid. Run the study again."
-            checks.append(Check(path.name, sorted(stale)[0], "", problem=problem))
-        candidates += [(table, study, key, grid[key]) for key in table.blocks if key in grid]
+            checks.append(Check(path.name, None, problem=str(error)))
     for i in rng.permutation(len(candidates))[:sample]:
-        if time.monotonic() >= deadline:
-            break
-        checks.append(_recomputed(*candidates[i]))
+        if time.monotonic() < deadline:
+            checks.append(_recomputed(*candidates[i]))
     return checks
 
 
-def _opened(path: Path) -> tuple[TableFile, Study, dict[Cells, Any]]:
-    """A table, its study and the study's grid. The study is the one that the provenance names."""
+def _opened(path: Path, profiles: tuple[str, ...]) -> list[tuple]:
+    """Name, study, allowed differences, value columns, configuration and committed rows of all that the table holds."""
     provenance = checked(path)[0]
+    if provenance["profile"] not in profiles:
+        return []
     study = find_study(provenance["study"])
-    for column in study.tolerances:
-        study.tolerance(column, "cpu", provenance["device"])  # raises now what would stop the comparison
-    table = TableFile.read(path, study)
-    return table, study, study.configs(table.provenance["profile"])
+    grid = study.configs(provenance["profile"])
+    _, columns, blocks = read_table(path, study)
+    if stale := blocks.keys() - grid.keys():
+        raise IsonumError(f"{len(stale)} of its configurations are not in the grid. Run the study again.")
+    allowed = {}
+    for column, known in study.tolerances.items():
+        if unstated := {"cpu", provenance["device"]} - known.keys():
+            raise IsonumError(f"{study.name} states no tolerance of {column!r} on {unstated}. Add it to TOLERANCES.")
+        allowed[column] = max(known["cpu"], known[provenance["device"]])
+    return [(path.name, study, allowed, columns, grid[key], rows) for key, rows in blocks.items()]
 
 
-def _recomputed(table: TableFile, study: Study, key: Cells, config: Any) -> Check:
-    device = table.provenance["device"]
-    check = Check(table.path.name, config, device, provisional=study.provisional(config))
+def _recomputed(name: str, study: Study, allowed: dict, columns: Cells, config: Any, rows: list[Cells]) -> Check:
+    check = Check(name, config, provisional=study.provisional(config))
     fresh = compute(study.module, config, "cpu")
-    committed = table.blocks[key]
-    if fresh.absent:
-        return dataclasses.replace(check, absent=fresh.failure)
     if fresh.failure:
-        return dataclasses.replace(check, problem=fresh.failure)
-    if fresh.columns != table.value_columns or len(fresh.rows) != len(committed):
-        problem = (
-            f"committed {len(committed)} rows of {list(table.value_columns)}, recomputed {len(fresh.rows)} rows of "
-            f"{list(fresh.columns)}"
-        )
-        return dataclasses.replace(check, problem=problem)
-    worst = (-1.0, "", "")
-    for old_row, new_row in zip(committed, fresh.rows, strict=True):
-        for column, old, new in zip(fresh.columns, old_row, new_row, strict=True):
-            worst = max(worst, _difference(study, device, column, old, new))
-    share, column, problem = worst
-    values = len(committed) * len(fresh.columns)
-    return dataclasses.replace(check, values=values, column=column, share=max(share, 0.0), problem=problem)
+        return dataclasses.replace(check, **{"absent" if fresh.absent else "problem": fresh.failure})
+    if (fresh.columns, len(fresh.rows)) != (columns, len(rows)):
+        told = f"committed {len(rows)} rows of {[*columns]}, recomputed {len(fresh.rows)} rows of {[*fresh.columns]}"
+        return dataclasses.replace(check, problem=told)
+    cells = list(zip(columns * len(rows), itertools.chain(*rows), itertools.chain(*fresh.rows), strict=True))
+    shares = [_share(allowed.get(column), old, new) for column, old, new in cells]
+    share, (column, old, new) = max(shares), cells[shares.index(max(shares))]
+    told = f"{column} is {old or 'missing'} in the table and {new or 'missing'} now, {share:.2g} times what is allowed"
+    return dataclasses.replace(check, values=len(cells), column=column, share=share, problem=told if share > 1 else "")
 
 
-def _difference(study: Study, device: str, column: str, old: str, new: str) -> tuple[float, str, str]:
-    """Difference over what is allowed, its column, and a sentence when it is more than allowed."""
-    if column not in study.tolerances or not old or not new:
-        share = 0.0 if old == new else float("inf")
-        allowed = 0.0
-    else:
-        allowed = study.tolerance(column, "cpu", device) * max(1.0, abs(float(old)))
-        off = abs(float(new) - float(old))
-        share = off / allowed if allowed else float("inf") if off else 0.0
-    said = f"{column} is {old or 'missing'} in the table and {new or 'missing'} now, allowed difference {allowed:.1e}"
-    return share, column, said if share > 1 else ""
+def _share(allowed: float | None, old: str, new: str) -> float:
+    """Difference over what is allowed; infinite where nothing but equality is."""
+    if old == new:
+        return 0.0
+    if not allowed or not old or not new:
+        return math.inf
+    return abs(float(new) - float(old)) / (allowed * max(1.0, abs(float(old))))

@@ -13,11 +13,12 @@ from isonum_core.errors import IsonumError
 _PADDING = {"attention_mask": 0, "special_tokens_mask": 1, "token_type_ids": 0}
 
 
-def text_batches(tokenizer, texts: Sequence, size: int = 16, max_length: int = 256) -> list[dict[str, Tensor]]:
+def text_batches(tokenizer, texts: Sequence, size: int = 16, max_length: int | None = None) -> list[dict[str, Tensor]]:
     """Batches for `capture`, in the order of the texts: input_ids, attention_mask, special_tokens_mask, each (B, T).
 
-    A text longer than `max_length` tokens becomes several sequences, so no token is lost. Padding is on the right.
-    Raises IsonumError without texts, on an empty text, and on a tokenizer that cannot label special tokens.
+    A text longer than `max_length` tokens (256, or fewer where the model takes no more) becomes several sequences, so
+    no token is lost. Padding is on the right. Raises IsonumError without texts, on an empty text, on a tokenizer that
+    cannot label special tokens, and on lengths that the model does not take or that hold no word.
     """
     if isinstance(texts, str) or not len(texts) or not all(isinstance(t, str) and t.strip() for t in texts):
         raise IsonumError(
@@ -28,6 +29,13 @@ def text_batches(tokenizer, texts: Sequence, size: int = 16, max_length: int = 2
         raise IsonumError(
             f"a fast tokenizer was expected, got {type(tokenizer).__name__}: only those split long texts without "
             "losing tokens. Load it with AutoTokenizer."
+        )
+    least, most = tokenizer.num_special_tokens_to_add() + 1, tokenizer.model_max_length
+    max_length = max_length or min(256, most)
+    if not least <= max_length <= most or size < 1:
+        raise IsonumError(
+            f"max_length from {least} to {most}, as the tokenizer has it, and size >= 1 were expected, got "
+            f"max_length={max_length}, size={size}. Correct the one that is off."
         )
     encoded = tokenizer(
         list(texts),

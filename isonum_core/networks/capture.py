@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,17 +15,18 @@ from torch import Tensor, nn
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
-from isonum_core.networks.sites import Site, find
+from isonum_core.networks.sites import Site, find, listening
 
-Receive = Callable[[Site, Tensor, Tensor, Tensor], None]
+Receive = Callable[[Site, Tensor, Tensor, Mapping], None]
+# Keys of a batch whose positions are read from numbers, not from words: a series has no padding and no special tokens.
+NUMBERS = ("past_values", "context")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Raw states of a bounded number of positions: row i of every site is token `ids[i]` of sequence `sequence[i]`."""
+    """Raw states of a bounded number of positions: row i of every site is token `ids[i]`, -1 in a series of numbers."""
 
     ids: Int[Tensor, "n"]
-    sequence: Int[Tensor, "n"]  # counted over all batches, from 0
     states: dict[str, Float[Tensor, "n d"]]
 
     def one_per_type(self, types: int, rng: np.random.Generator, among: Iterable[int] | None = None) -> np.ndarray:
@@ -40,28 +44,30 @@ class Sample:
 
 def capture(
     model: nn.Module,
-    batches: Iterable[Mapping[str, Tensor]],
+    batches: Mapping | Iterable,
     sites: Iterable[str] | None = None,
-    positions: str = "content",
+    blocks: str | None = None,
+    norm: str | None = None,
 ) -> dict[str, Moments]:
     """Moments of the hidden states at each site, over all batches. Memory does not grow with the number of tokens.
 
-    A batch is what the model takes, and must say which positions count: `input_ids`, `attention_mask` (1 where a token
-    is read) and `special_tokens_mask` (1 at [CLS], end of series and the like), all (B, T). A decoder's own positions
-    need the same three with `decoder_` in front. `text_batches` makes such batches from text.
+    A batch is what the model takes, as tensors, arrays or lists; one batch may stand for a list of one. It must say
+    which positions count: `input_ids`, `attention_mask` (1 where a token is read) and `special_tokens_mask` (1 at
+    [CLS], end of series and the like), all (B, T); the tokens that are read and not special do, the others are in
+    `dropped`. A decoder's own positions need the same three with `decoder_` in front. `text_batches` makes such batches
+    from text. Of a series of numbers (`past_values`, `context`) every position counts.
 
-    positions: "content" counts tokens that are read and not special, "special" only the special ones, "all" both;
-    what is left out is in `dropped`. sites: names from `sites(model)`; None takes all but `logits`, whose dimension is
-    the vocabulary. The model must be in eval mode; no gradients are recorded.
+    sites: names from `sites(model)`; None takes all but `logits`, whose dimension is the vocabulary. blocks, norm: as
+    in `sites`. The model must be in eval mode; no gradients are recorded.
 
-    Raises IsonumError on an unknown site or architecture, a missing mask, padding on the left without position_ids, a
-    site that did not fire, and where no position counts.
+    Raises IsonumError on an unknown site or architecture, a missing mask, padding on the left without position_ids,
+    ids or lengths beyond the model's, a site that was not met once a batch, and where no position counts.
     """
-    wanted = _wanted(model, sites)
+    wanted = _wanted(model, sites, blocks, norm)
     moments: dict[str, Moments] = {}
     dropped = dict.fromkeys((site.name for site in wanted), 0)
 
-    def receive(site: Site, states: Tensor, keep: Tensor, ids: Tensor) -> None:
+    def receive(site: Site, states: Tensor, keep: Tensor, batch: Mapping) -> None:
         dropped[site.name] += int((~keep).sum())
         if not keep.any():
             return
@@ -72,11 +78,12 @@ def capture(
         so_far = moments.get(site.name)
         moments[site.name] = found if so_far is None else so_far.merge(found)
 
-    _run(model, batches, wanted, positions, receive)
+    for batch in _listed(batches):
+        _pass(model, batch, wanted, receive)
     for site in wanted:
         if site.name not in moments:
             raise IsonumError(
-                f"at least one position had to count as {positions!r} at site {site.name!r}, got none: the masks left "
+                f"at least one position had to count at site {site.name!r}, got none: the masks left "
                 f"out all {dropped[site.name]}. Check attention_mask and special_tokens_mask."
             )
     return {site.name: replace(moments[site.name], dropped=dropped[site.name]) for site in wanted}
@@ -84,126 +91,117 @@ def capture(
 
 def collect(
     model: nn.Module,
-    batches: Iterable[Mapping[str, Tensor]],
+    batches: Mapping | Iterable,
     sites: Iterable[str],
     limit: int,
-    positions: str = "content",
+    blocks: str | None = None,
+    norm: str | None = None,
 ) -> Sample:
-    """Raw states of the first `limit` positions that count, for pictures and for measures that need neighbours.
+    """Raw states of the first `limit` tokens that count, for pictures and for measures that need neighbours.
 
-    Takes limit * d floats a site; batches beyond the limit are not read. Masks, positions and errors as in `capture`.
+    Takes limit * d floats a site; batches beyond the limit are not read. Masks and errors as in `capture`.
     All sites must belong to one stream of positions: not encoder and decoder together.
     """
-    wanted = _wanted(model, sites)
+    wanted = _wanted(model, sites, blocks, norm)
     if len({site.stream for site in wanted}) > 1 or limit < 1:
+        names = ", ".join(site.name for site in wanted)
         raise IsonumError(
-            "collect needs sites of one stream and limit >= 1, got "
-            f"{', '.join(site.name for site in wanted)} and limit={limit}. Collect encoder and decoder one by one."
+            f"sites of one stream and limit >= 1 were expected, got {names} and limit={limit}. Collect encoder and "
+            "decoder one by one."
         )
     parts: dict[str, list[Tensor]] = {site.name: [] for site in wanted}
-    words: list[Tensor] = []
-    sequences: list[Tensor] = []
-    read = [0, 0]  # positions taken, sequences seen
+    words, taken = [], 0
 
-    def receive(site: Site, states: Tensor, keep: Tensor, ids: Tensor) -> None:
-        parts[site.name].append(states[keep][: limit - read[0]].cpu())
+    def receive(site: Site, states: Tensor, keep: Tensor, batch: Mapping) -> None:
+        parts[site.name].append(states[keep][: limit - taken].cpu())
         if site is wanted[-1]:
-            rows = torch.arange(keep.shape[0], device=keep.device)[:, None].expand_as(keep)
-            words.append(ids[keep][: limit - read[0]].cpu())
-            sequences.append(rows[keep][: limit - read[0]].cpu() + read[1])
-            read[0] += len(words[-1])
-            read[1] += keep.shape[0]
+            ids = batch.get(f"{site.stream}input_ids", torch.full(keep.shape, -1, device=keep.device))
+            words.append(ids[keep][: limit - taken].cpu())
 
-    _run(model, _until(batches, lambda: read[0] >= limit), wanted, positions, receive)
-    if read[0] == 0:
-        raise IsonumError(f"at least one position had to count as {positions!r}, got none. Check both masks.")
-    return Sample(torch.cat(words), torch.cat(sequences), {name: torch.cat(part) for name, part in parts.items()})
-
-
-def _until(batches: Iterable, full: Callable[[], bool]) -> Iterable:
-    for batch in batches:
-        yield batch
-        if full():
-            return
+    for batch in _listed(batches):
+        _pass(model, batch, wanted, receive)
+        taken += len(words[-1])
+        if taken >= limit:
+            break
+    if taken == 0:
+        raise IsonumError("at least one position had to count, got none. Check both masks.")
+    return Sample(torch.cat(words), {name: torch.cat(part) for name, part in parts.items()})
 
 
-def _wanted(model: nn.Module, names: Iterable[str] | None) -> list[Site]:
-    known = {site.name: site for site in find(model)}
-    if names is None:
-        return [site for name, site in known.items() if name != "logits"]
-    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise IsonumError(
-            f"sites of {type(model).__name__} were expected, got {unknown or 'none'}. It has: {', '.join(known)}."
-        )
-    # In the order of the forward pass, so that the last one wanted is the last to fire.
+def _wanted(model: nn.Module, names: Iterable[str] | None, blocks: str | None, norm: str | None) -> list[Site]:
+    known = {site.name: site for site in find(model, blocks, norm)}
+    names = known.keys() - {"logits"} if names is None else {names} if isinstance(names, str) else set(names)
+    if not names or names - known.keys():
+        unknown = sorted(names - known.keys()) or "none"
+        raise IsonumError(f"sites of {type(model).__name__} were expected, got {unknown}. It has: {', '.join(known)}.")
+    # In the order of the forward pass, so that the last one wanted is the last to be met.
     return [site for name, site in known.items() if name in names]
 
 
-def _run(model: nn.Module, batches: Iterable, wanted: list[Site], positions: str, receive: Receive) -> None:
-    """Forward passes over the batches; each site's states go to `receive` and nowhere else."""
-    if positions not in ("content", "special", "all"):
-        raise IsonumError(f"positions must be 'content', 'special' or 'all', got {positions!r}. Choose one.")
-    if model.training:
-        raise IsonumError("capture needs a model in eval mode, got one in training mode: dropout. Call model.eval().")
-    device = next(model.parameters()).device
-    fired: dict[str, int] = {}
-    current: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def met(site: Site, states: Tensor) -> None:
-        fired[site.name] = fired.get(site.name, 0) + 1
-        keep, ids = current[site.stream]
-        if states.shape[:2] != keep.shape:
+def _listed(batches: Mapping | Iterable) -> Iterable[Mapping]:
+    """The batches one by one; one batch is a list of one."""
+    batch = None
+    for batch in [batches] if isinstance(batches, Mapping) else batches:
+        if not isinstance(batch, Mapping):
             raise IsonumError(
-                f"site {site.name!r} was expected to give one state a position, {tuple(keep.shape)}, got "
-                f"{tuple(states.shape)}. Call the model without caches or cropping of logits."
+                f"a batch was expected as a mapping with input_ids and two masks, got {type(batch).__name__}. "
+                "Make batches from text by text_batches(tokenizer, texts)."
             )
-        receive(site, states, keep, ids)
-
-    handles = [_hook(site, met) for site in wanted]
-    seen = 0
-    try:
-        for batch in batches:
-            seen += 1
-            batch = {key: value.to(device) for key, value in batch.items()}
-            for stream in sorted({site.stream for site in wanted}):
-                current[stream] = (_counted(batch, stream, positions), batch[f"{stream}input_ids"])
-            fired.clear()
-            with torch.no_grad():
-                model(**{k: v for k, v in batch.items() if not k.endswith("special_tokens_mask")}, use_cache=False)
-            wrong = {site.name: fired.get(site.name, 0) for site in wanted if fired.get(site.name, 0) != 1}
-            if wrong:
-                raise IsonumError(
-                    f"every site was expected to fire once a batch, got {wrong}. "
-                    f"{type(model).__name__} does not run through these sites as networks/sites.py has it."
-                )
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not seen:
+        yield batch
+    if batch is None:
         raise IsonumError("at least one batch was expected, got none. An iterator that was read before is empty.")
 
 
-def _hook(site: Site, met: Callable[[Site, Tensor], None]):
-    def tensor_of(value) -> Tensor:
-        return value[0] if isinstance(value, tuple) else value
+def _pass(model: nn.Module, batch: Mapping, wanted: list[Site], receive: Receive) -> None:
+    """One forward pass over one batch; each site's states go to `receive` and nowhere else."""
+    if model.training:
+        raise IsonumError("capture needs a model in eval mode, got one in training mode: dropout. Call model.eval().")
+    device = next(model.parameters()).device
+    batch = {key: _tensor(key, value).to(device) for key, value in batch.items()}
+    numbers = not any(key.endswith("input_ids") for key in batch) and any(key in batch for key in NUMBERS)
+    kept = {} if numbers else {stream: _kept(model, batch, stream) for stream in {site.stream for site in wanted}}
 
-    if site.side == "output":
-        return site.module.register_forward_hook(lambda module, args, out: met(site, tensor_of(out)))
-    return site.module.register_forward_pre_hook(
-        lambda module, args, kwargs: met(site, args[0] if args else kwargs["hidden_states"]), with_kwargs=True
-    )
+    def met(site: Site, states: Tensor) -> None:
+        keep = torch.ones(states.shape[:-1], dtype=torch.bool, device=device) if numbers else kept[site.stream]
+        if states.shape[:-1] != keep.shape:
+            raise IsonumError(
+                f"site {site.name!r} was expected to give one state a position, {tuple(keep.shape)}, got "
+                f"{tuple(states.shape)}: the model pads or crops by itself. Give a length that it leaves as it is."
+            )
+        receive(site, states, keep, batch)
+
+    given = {key: value for key, value in batch.items() if not key.endswith("special_tokens_mask")}
+    if "use_cache" in inspect.signature(model.forward).parameters:
+        given["use_cache"] = False
+    try:
+        with torch.no_grad(), listening(wanted, met):
+            model(**given)
+    except (AttributeError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, IsonumError):
+            raise
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        kind, keys = type(model).__name__, ", ".join(given)
+        raise IsonumError(f"{kind} was expected to read {keys}, got from it: {said}. Give it its own keys.") from error
 
 
-def _counted(batch: Mapping[str, Tensor], stream: str, positions: str) -> Bool[Tensor, "B T"]:
-    """Which positions of the batch count."""
+def _tensor(key: str, value) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise IsonumError(
+            f"{key} was expected as numbers in rows of one length, got {type(value).__name__} of another kind. "
+            "Pad the rows alike, with 0 in attention_mask, or let text_batches do it."
+        ) from None
+
+
+def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Tensor, "B T"]:
+    """Which positions of the batch count: those that are read and not special."""
     ids, read, special = (batch.get(f"{stream}{key}") for key in ("input_ids", "attention_mask", "special_tokens_mask"))
     for key, mask in (("attention_mask", read), ("special_tokens_mask", special)):
-        if ids is None or mask is None or mask.shape != ids.shape:
+        if ids is None or mask is None or mask.shape != ids.shape or ids.ndim != 2 or not ids.numel():
+            shapes = " and ".join("none" if x is None else str(tuple(x.shape)) for x in (ids, mask))
             raise IsonumError(
-                f"every batch needs {stream}input_ids and {stream}{key} of equal shape (B, T), got "
-                f"{None if ids is None else tuple(ids.shape)} and {None if mask is None else tuple(mask.shape)}. "
+                f"every batch needs {stream}input_ids and {stream}{key} of equal shape (B, T), got {shapes}. "
                 "Padding and special tokens must be labelled, or they would count as words."
             )
     read, special = read.bool(), special.bool()
@@ -212,4 +210,24 @@ def _counted(batch: Mapping[str, Tensor], stream: str, positions: str) -> Bool[T
             f"{stream}attention_mask was expected to start with 1 in every sequence, got padding on the left: "
             "positions would be counted from the padding. Pad on the right, or give position_ids."
         )
-    return {"content": read & ~special, "special": read & special, "all": read}[positions]
+    words, positions = _limits(model)
+    if ids.shape[1] > positions or int(ids.min()) < 0 or int(ids.max()) >= words:
+        raise IsonumError(
+            f"ids below {words} and at most {positions} positions were expected in {stream}input_ids, got "
+            f"{int(ids.min())} to {int(ids.max())} in {ids.shape[1]} positions. Take the tokenizer of this checkpoint, "
+            "and let text_batches split what is long."
+        )
+    return read & ~special
+
+
+def _limits(model: nn.Module) -> tuple[int | float, int | float]:
+    """How many words and positions the model knows, as far as it says so."""
+    words = None
+    with suppress(AttributeError, NotImplementedError):
+        words = model.get_input_embeddings()
+    most = [getattr(getattr(model, "config", None), "max_position_embeddings", None) or math.inf]
+    # RoBERTa and its kin keep the first rows of their table for padding: fewer positions than the configuration says.
+    for table in (getattr(module, "position_embeddings", None) for module in model.modules()):
+        if getattr(table, "padding_idx", None) is not None:
+            most.append(table.num_embeddings - table.padding_idx - 1)
+    return getattr(words, "num_embeddings", math.inf), min(most) if min(most) > 0 else math.inf

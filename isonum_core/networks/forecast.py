@@ -1,6 +1,8 @@
-"""Forecasts as numbers: at once from direct models, as sample paths from token models; and the losses they train by."""
+"""Forecasts: laws over number-words, numbers at once, sample paths token by token; and the losses they train by."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +12,57 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.tokens import EOS, PAD, MeanScale
+from isonum_core.worlds.windows import anchored
 
-FLAT = 1e-6  # of the largest value: below it float32 cannot tell a context from a constant
+
+@dataclass(frozen=True)
+class Predictive:
+    """Predictive distributions of n windows: probabilities of the words at each step, and what the words are worth.
+
+    A word v of window i stands for last_i + scale_i centre_v, in the unit of the series.
+    """
+
+    p: Float[Tensor, "n H V"]
+    centres: Float[Tensor, "V"]
+    last: Float[Tensor, "n 1"]
+    scale: Float[Tensor, "n 1"]
+
+    @property
+    def mean(self) -> Float[Tensor, "n H"]:
+        """Expected value of each step: the forecast for squared error, in the unit of the series."""
+        return self.last + self.scale * (self.p @ self.centres)
+
+    def nll(self, target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
+        """Mean negative log-likelihood of the words that came, in nats a word; log V for a model that knows nothing."""
+        ids = word_ids((target - self.last) / self.scale, self.centres)
+        return -self.p.gather(2, ids[..., None]).clamp_min(torch.finfo(self.p.dtype).tiny).log().mean()
+
+    def crps(self, target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
+        """Mean continuous ranked probability score, in standard deviations of the context; smaller is better.
+
+        E|X - y| - E|X - X'| / 2 over the words' own law, exact: no paths are drawn. Gneiting and Raftery 2007.
+        """
+        y = (target - self.last) / self.scale
+        apart = (self.centres[:, None] - self.centres).abs()
+        spread = ((self.p @ apart) * self.p).sum(-1)
+        return ((self.p * (self.centres - y[..., None]).abs()).sum(-1) - spread / 2).mean()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one pass over n windows gives: what the network says next, and the state of each window at each site."""
+
+    said: Predictive
+    states: dict[str, Float[Tensor, "n d"]]
+
+
+def word_ids(y: Float[Tensor, "n H"], centres: Float[Tensor, "V"]) -> Int[Tensor, "n H"]:
+    """Number of the nearest of the evenly spaced centres; values beyond the outermost take these."""
+    return ((y - centres[0]) / (centres[1] - centres[0])).round().clamp(0, len(centres) - 1).long()
 
 
 def direct_forecast(model: nn.Module, context: Float[Tensor, "n C"]) -> Float[Tensor, "n H"]:
-    """What a direct model (PatchTST, PatchTSMixer, TimesFM) says comes next, in the units of the series.
+    """What a direct model (PatchTST, PatchTSMixer) says comes next, in the units of the series.
 
     forecast = last + s model((context - last) / s),   s = sd of the context, or 1 where the context is constant.
     A shift or a positive rescaling of the context does the same to the forecast. Differentiable.
@@ -34,25 +81,12 @@ def direct_loss(model: nn.Module, context: Float[Tensor, "n C"], target: Float[T
     return F.mse_loss(_direct(model, (context - last) / scale), wanted)
 
 
-def anchored(context: Float[Tensor, "n C"]) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 1"]]:
-    """Last value of each context and its standard deviation, or 1 where the context is constant.
-
-    (x - last) / sd is what a model reads; a shift and a positive rescaling of the series leave it as it is.
-    """
-    last = context[:, -1:]
-    spread = context.std(dim=1, correction=0, keepdim=True)
-    flat = spread <= FLAT * context.abs().amax(dim=1, keepdim=True)
-    return last, torch.where(flat, 1.0, spread)
-
-
 def _direct(model: nn.Module, x: Tensor) -> Tensor:
     """The model's numbers for numbers, whatever its class calls them."""
     kind = type(model).__name__
-    if kind.startswith("TimesFm"):
-        return model(past_values=x).mean_predictions
     if kind.startswith("PatchTS"):
         return model(past_values=x[..., None]).prediction_outputs[..., 0]
-    raise IsonumError(f"A PatchTST, PatchTSMixer or TimesFM model was expected, got {kind}. Sample its paths instead.")
+    raise IsonumError(f"A PatchTST or PatchTSMixer model was expected, got {kind}. Sample its paths instead.")
 
 
 def token_loss(model: nn.Module, context: Int[Tensor, "n C"], target: Int[Tensor, "n H"]) -> Float[Tensor, ""]:
@@ -88,20 +122,15 @@ def sample_paths(
     horizon: int,
     paths: int,
     generator: torch.Generator,
-    temperature: float = 1.0,
 ) -> Float[Tensor, "n H S"]:
     """Futures drawn token by token from a token model and turned back to numbers, in the units of the series.
 
     Only the ids of bins are drawn, never padding or end of series: their probability is shared out among the bins.
     A series is read once; then its S paths run side by side. The generator lives on the model's device. The model's
-    mode is left as it is: call `.eval()` first where it has dropout. IsonumError below one step or path, and at a
-    temperature that is not positive.
+    mode is left as it is: call `.eval()` first where it has dropout. IsonumError below one step or path.
     """
-    if horizon < 1 or paths < 1 or not temperature > 0:
-        raise IsonumError(
-            "sample_paths needs horizon >= 1, paths >= 1 and temperature > 0, got "
-            f"horizon={horizon}, paths={paths}, temperature={temperature}. Correct the one that is off."
-        )
+    if horizon < 1 or paths < 1:
+        raise IsonumError(f"at least one step and one path were expected, got horizon={horizon}, paths={paths}.")
     coded = [tokeniser.encode(x) for x in context]
     read = _ids(coded).to(next(model.parameters()).device)
     first = tokeniser.n_special + 1
@@ -121,14 +150,11 @@ def sample_paths(
     for _ in range(horizon):
         out = model(**fixed, **{name: fed}, past_key_values=cache, use_cache=True)
         cache = out.past_key_values
-        weights = (out.logits[:, -1, first:].float() / temperature).softmax(-1)
+        weights = out.logits[:, -1, first:].float().softmax(-1)
         fed = first + torch.multinomial(weights, 1, generator=generator)
         drawn.append(fed)
     ids = torch.cat(drawn, dim=1).view(len(coded), paths, horizon).cpu()
-    decoded = [
-        tokeniser.decode(series.flatten(), code.scale).view(paths, horizon)
-        for series, code in zip(ids, coded, strict=True)
-    ]
+    decoded = [tokeniser.decode(x.flatten(), code.scale).view_as(x) for x, code in zip(ids, coded, strict=True)]
     return torch.stack(decoded).mT
 
 

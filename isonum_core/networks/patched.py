@@ -7,16 +7,19 @@ and not as words, because small models that read word by word learn too slowly t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 import transformers
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from isonum_core.errors import IsonumError
-from isonum_core.networks.forecast import anchored
-from isonum_core.networks.sites import find
+from isonum_core.networks.forecast import Predictive, Reading, word_ids
+from isonum_core.networks.sites import Site, find, listening
+from isonum_core.networks.tiny import configured
+from isonum_core.worlds.windows import anchored
 
 
 @dataclass(frozen=True)
@@ -43,106 +46,57 @@ class PatchedModel(nn.Module):
     def __init__(self, config: Patched):
         super().__init__()
         self.config = config
-        self.trunk = TRUNKS[config.trunk](config)
+        trunk, more = TRUNKS[config.trunk]
+        self.trunk = trunk(configured(config.trunk, config, **more(config)))
         patches = config.context // config.patch
         # Trunks of PatchTST's kind cut the series themselves; the others are given one vector a patch.
-        self.own_patches = config.trunk.startswith("patch")
-        self.embed = None if self.own_patches else nn.Linear(config.patch, config.d)
+        self.embed = None if config.trunk.startswith("patch") else nn.Linear(config.patch, config.d)
         # A decoder beside an encoder starts from one learnt vector a patch.
         self.starts = nn.Parameter(torch.randn(patches, config.d)) if self.trunk.config.is_encoder_decoder else None
         self.read = nn.Linear(patches * config.d, config.d)
+        self.more_sites = {"read": self.read}  # what `networks.sites` finds between the blocks and the heads
         self.heads = nn.Linear(config.d, config.horizon * config.words, bias=False)
         self.register_buffer("centres", torch.linspace(-config.reach, config.reach, config.words))
 
     def forward(self, context: Float[Tensor, "n C"]) -> Float[Tensor, "n H V"]:
-        return self.heads(self.state(context)).view(len(context), self.config.horizon, -1)
-
-    def state(self, context: Float[Tensor, "n C"]) -> Float[Tensor, "n d"]:
-        """The state h that every step's forecast is read from."""
         last, scale = anchored(context)
         x = (context - last) / scale
-        if self.own_patches:
-            return self.read(self.trunk(past_values=x[..., None]).last_hidden_state.flatten(1))
-        given = {"inputs_embeds": self.embed(x.unflatten(1, (-1, self.config.patch)))}
+        given = {"past_values": x[..., None]}
+        if self.embed is not None:
+            given = {"inputs_embeds": self.embed(x.unflatten(1, (-1, self.config.patch)))}
         if self.starts is not None:
             given["decoder_inputs_embeds"] = self.starts.expand(len(x), -1, -1)
-        return self.read(self.trunk(**given).last_hidden_state.flatten(1))
+        h = self.read(self.trunk(**given).last_hidden_state.flatten(1))
+        return self.heads(h).view(len(context), self.config.horizon, -1)
 
     @property
     def table(self) -> Float[Tensor, "V d"]:
         """Output embeddings of the words one step ahead: the W of the log-linear model."""
         return self.heads.weight[: self.config.words]
 
-    @torch.no_grad()
-    def states(self, context: Float[Tensor, "n C"]) -> dict[str, Float[Tensor, "n d"]]:
-        """One state a window at each depth: `embed`, `block1` ..., at the last patch; and `read`, which the heads read.
-
-        Blocks of an encoder come before those of its decoder; blocks are met before any final norm.
-        """
-        met: dict[str, Tensor] = {}
-
-        def keep(name: str, value: Tensor | tuple) -> None:
-            value = value[0] if isinstance(value, tuple) else value
-            met[name] = value.reshape(len(context), -1, self.config.d)[:, -1]
-
-        blocks = [site.module for site in find(self.trunk) if "block" in site.name]
-        handles = [
-            block.register_forward_hook(lambda module, args, out, name=f"block{i}": keep(name, out))
-            for i, block in enumerate(blocks, start=1)
-        ]
-
-        def entered(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            keep("embed", next(iter((*args, *kwargs.values()))))
-
-        handles.append(blocks[0].register_forward_pre_hook(entered, with_kwargs=True))
-        try:
-            read = self.state(context)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return {"embed": met.pop("embed"), **met, "read": read}
-
-
-@dataclass(frozen=True)
-class Predictive:
-    """Predictive distributions of n windows: probabilities of the words at each step, and what the words are worth.
-
-    A word v of window i stands for last_i + scale_i centre_v, in the unit of the series.
-    """
-
-    p: Float[Tensor, "n H V"]
-    centres: Float[Tensor, "V"]
-    last: Float[Tensor, "n 1"]
-    scale: Float[Tensor, "n 1"]
-
     @property
-    def mean(self) -> Float[Tensor, "n H"]:
-        """Expected value of each step: the forecast for squared error, in the unit of the series."""
-        return self.last + self.scale * (self.p @ self.centres)
-
-    def nll(self, target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
-        """Mean negative log-likelihood of the words that came, in nats a word; log V for a model that knows nothing."""
-        ids = word_ids((target - self.last) / self.scale, self.centres)
-        return -self.p.gather(2, ids[..., None]).clamp_min(torch.finfo(self.p.dtype).tiny).log().mean()
-
-    def crps(self, target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
-        """Mean continuous ranked probability score, in standard deviations of the context; smaller is better.
-
-        E|X - y| - E|X - X'| / 2 over the words' own law, exact: no paths are drawn. Gneiting and Raftery 2007.
-        """
-        y = (target - self.last) / self.scale
-        apart = (self.centres[:, None] - self.centres).abs()
-        spread = ((self.p @ apart) * self.p).sum(-1)
-        return ((self.p * (self.centres - y[..., None]).abs()).sum(-1) - spread / 2).mean()
+    def base_model(self) -> nn.Module:
+        """Where `networks.sites` finds the blocks."""
+        return self.trunk
 
 
 @torch.no_grad()
-def predict(model: PatchedModel, context: Float[Tensor, "n C"]) -> Predictive:
-    """Predictive distributions of windows, computed on the model's device in its precision, handed back in float64."""
-    home = model.centres
+def read(model: PatchedModel, context: Float[Tensor, "n C"]) -> Reading:
+    """One pass over the windows, on the model's device in its precision: forecast in float64, and states.
+
+    The states are those of the last patch at each site of `networks.sites`, and `read`, one a window, that the heads
+    read: forecasts of the first step are softmax(table read).
+    """
+    home, met = model.centres, {}
     x = context.to(home.device, home.dtype)
+
+    def receive(site: Site, states: Tensor) -> None:
+        met[site.name] = states.detach().reshape(len(x), -1, states.shape[-1])[:, -1]
+
+    with listening(find(model), receive):
+        p = model(x).double().softmax(-1).cpu()
     last, scale = anchored(context.double())
-    return Predictive(model(x).double().softmax(-1).cpu(), home.double().cpu(), last.cpu(), scale.cpu())
+    return Reading(Predictive(p, home.double().cpu(), last.cpu(), scale.cpu()), met)
 
 
 def word_loss(model: PatchedModel, context: Float[Tensor, "n C"], target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
@@ -150,11 +104,6 @@ def word_loss(model: PatchedModel, context: Float[Tensor, "n C"], target: Float[
     last, scale = anchored(context)
     ids = word_ids((target - last) / scale, model.centres)
     return F.cross_entropy(model(context).flatten(0, 1), ids.flatten())
-
-
-def word_ids(y: Float[Tensor, "n H"], centres: Float[Tensor, "V"]) -> Int[Tensor, "n H"]:
-    """Number of the nearest of the evenly spaced centres; values beyond the outermost take these."""
-    return ((y - centres[0]) / (centres[1] - centres[0])).round().clamp(0, len(centres) - 1).long()
 
 
 def patched_model(config: Patched, seed: int) -> PatchedModel:
@@ -175,54 +124,29 @@ def patched_model(config: Patched, seed: int) -> PatchedModel:
         return PatchedModel(config).train()
 
 
-# Feed-forward widths are chosen so that all models have the same number of parameters to 2 %.
-def _gpt2(c: Patched) -> nn.Module:
-    sizes = dict(n_positions=c.context // c.patch, n_embd=c.d, n_layer=c.layers, n_head=c.heads, n_inner=4 * c.d)
-    none = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0)
-    return transformers.GPT2Model(transformers.GPT2Config(vocab_size=1, **sizes, **none))
+def _halved(layers: int) -> dict[str, int]:
+    return dict(num_hidden_layers=layers - layers // 2, num_decoder_layers=layers // 2)
 
 
-def _llama(c: Patched) -> nn.Module:
-    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads)
-    sizes["intermediate_size"] = 8 * c.d // 3
-    none = dict(bos_token_id=0, eos_token_id=0, pad_token_id=0)
-    return transformers.LlamaModel(transformers.LlamaConfig(vocab_size=1, **sizes, **none))
-
-
-def _bert(c: Patched) -> nn.Module:
-    sizes = dict(hidden_size=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=4 * c.d)
-    none = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, pad_token_id=0)
-    config = transformers.BertConfig(vocab_size=1, max_position_embeddings=c.context // c.patch, **sizes, **none)
-    return transformers.BertModel(config, add_pooling_layer=False)
-
-
-def _t5(c: Patched) -> nn.Module:
-    """Half of the blocks in the encoder, half in the decoder."""
-    sizes = dict(d_model=c.d, d_kv=c.d // c.heads, d_ff=3 * c.d, num_heads=c.heads)
-    depth = dict(num_layers=c.layers - c.layers // 2, num_decoder_layers=c.layers // 2)
-    none = dict(dropout_rate=0.0, pad_token_id=0, eos_token_id=0, decoder_start_token_id=0)
-    return transformers.T5Model(transformers.T5Config(vocab_size=1, **sizes, **depth, **none))
-
-
-def _patchtst(c: Patched) -> nn.Module:
-    sizes = dict(d_model=c.d, num_hidden_layers=c.layers, num_attention_heads=c.heads, ffn_dim=4 * c.d)
-    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
-    return transformers.PatchTSTModel(
-        transformers.PatchTSTConfig(norm_type="layernorm", scaling=None, **sizes, **window)
-    )
-
-
-def _patchtsmixer(c: Patched) -> nn.Module:
-    window = dict(context_length=c.context, patch_length=c.patch, patch_stride=c.patch)
-    sizes = dict(d_model=c.d, num_layers=c.layers, expansion_factor=5, dropout=0.0)
-    return transformers.PatchTSMixerModel(transformers.PatchTSMixerConfig(scaling=None, **sizes, **window))
-
-
+# Class, and what its configuration says beside the sizes. Feed-forward widths are chosen so that all models have the
+# same number of parameters to 2 %; T5 has half of its blocks in the encoder, half in the decoder. Patches come as
+# vectors, so one word is enough.
+BERT = partial(transformers.BertModel, add_pooling_layer=False)
+ONE = dict(vocab_size=1, bos_token_id=0, eos_token_id=0, pad_token_id=0)
 TRUNKS = {
-    "gpt2": _gpt2,
-    "llama": _llama,
-    "bert": _bert,
-    "t5": _t5,
-    "patchtst": _patchtst,
-    "patchtsmixer": _patchtsmixer,
+    "gpt2": (transformers.GPT2Model, lambda c: dict(max_position_embeddings=c.context // c.patch, **ONE)),
+    "llama": (transformers.LlamaModel, lambda c: dict(intermediate_size=8 * c.d // 3, **ONE)),
+    "bert": (
+        partial(transformers.BertModel, add_pooling_layer=False),
+        lambda c: dict(max_position_embeddings=c.context // c.patch, intermediate_size=4 * c.d, **ONE),
+    ),
+    "t5": (
+        transformers.T5Model,
+        lambda c: (
+            dict(d_kv=c.d // c.heads, d_ff=3 * c.d, **ONE)
+            | dict(num_hidden_layers=c.layers - c.layers // 2, num_decoder_layers=c.layers // 2)
+        ),
+    ),
+    "patchtst": (transformers.PatchTSTModel, lambda c: dict(ffn_dim=4 * c.d)),
+    "patchtsmixer": (transformers.PatchTSMixerModel, lambda c: dict(expansion_factor=5)),
 }

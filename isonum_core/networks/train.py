@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from isonum_core.errors import IsonumError
 
@@ -44,15 +42,11 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.optimiser not in OPTIMISERS or self.precision not in ("float32", "bfloat16"):
+        known = self.optimiser in OPTIMISERS and self.precision in ("float32", "bfloat16")
+        if not (known and self.steps >= 1 and self.rate > 0 and self.warmup >= 0):
             raise IsonumError(
-                f"Training knows the optimisers {', '.join(OPTIMISERS)} and the precisions float32 and bfloat16, got "
-                f"{self.optimiser!r} and {self.precision!r}. Choose among them."
-            )
-        if self.steps < 1 or not self.rate > 0 or self.warmup < 0:
-            raise IsonumError(
-                "Training needs steps >= 1, rate > 0 and warmup >= 0, got "
-                f"steps={self.steps}, rate={self.rate}, warmup={self.warmup}. Correct the one that is off."
+                f"an optimiser of {', '.join(OPTIMISERS)}, precision float32 or bfloat16, steps >= 1, rate > 0 and "
+                f"warmup >= 0 were expected, got {self}. Correct the one that is off."
             )
 
     def rate_at(self, step: int) -> float:
@@ -69,8 +63,8 @@ def train(
     """Train the model in place, on the device where it is, and return the loss of every step.
 
     loss(model, step) is the loss of the batch of that step: a function of the step, so that a resumed run sees the
-    batches that it would have seen. With `checkpoint`, a safetensors file, the run goes on from what is there, and
-    saves weights and optimiser every `every` steps and at the end.
+    batches that it would have seen. With `checkpoint`, a file, the run goes on from what is there, and saves weights
+    and optimiser every `every` steps and at the end.
 
     Raises IsonumError when the loss is no longer finite (looked at every 100 steps), and when the checkpoint belongs to
     another model or another Training.
@@ -79,7 +73,7 @@ def train(
     optimiser = make_optimiser(model, training)
     losses: list[Tensor] = []
     if checkpoint is not None and Path(checkpoint).exists():
-        losses = list(load_checkpoint(Path(checkpoint), model, optimiser, training))
+        losses = list(resume_run(Path(checkpoint), model, optimiser, training))
     mixed = torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
     model.train()
     # Dropout draws from the device's global generator: it is lent for the run, seeded anew at each step, given back.
@@ -103,18 +97,17 @@ def train(
             if done % LOOK == 0 or done == training.steps:
                 _check(losses[-LOOK:], done)
             if checkpoint is not None and (done == training.steps or (every and done % every == 0)):
-                save_checkpoint(Path(checkpoint), model, optimiser, training, losses)
+                save_run(Path(checkpoint), model, optimiser, training, losses)
     return torch.stack(losses).float().cpu()
 
 
-def make_optimiser(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+def make_optimiser(model: nn.Module, training: Training) -> Optimizer:
     """The optimiser that `train` uses. Every parameter is decayed alike."""
-    parameters = list(model.parameters())
+    parameters, how = list(model.parameters()), dict(lr=training.rate, weight_decay=training.weight_decay)
     if training.optimiser == "sgd":
-        how = dict(momentum=training.momentum, weight_decay=training.weight_decay)
-        return torch.optim.SGD(parameters, lr=training.rate, **how)
+        return torch.optim.SGD(parameters, momentum=training.momentum, **how)
     if training.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, lr=training.rate, weight_decay=training.weight_decay, fused=True)
+        return torch.optim.AdamW(parameters, fused=True, **how)
     try:
         tables = [model.get_input_embeddings(), model.get_output_embeddings()]
     except (AttributeError, NotImplementedError):
@@ -125,10 +118,10 @@ def make_optimiser(model: nn.Module, training: Training) -> torch.optim.Optimize
     groups = [
         {"params": [p for p in parameters if (id(p) in coupled) == side], "coupled": side} for side in (False, True)
     ]
-    return CoupledAdam(groups, lr=training.rate, weight_decay=training.weight_decay)
+    return CoupledAdam(groups, **how)
 
 
-class CoupledAdam(torch.optim.Optimizer):
+class CoupledAdam(Optimizer):
     """AdamW in which all rows of a table share one second moment: the mean over its rows.
 
     m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  p <- p (1 - r w) - r m_hat / (sqrt(mean over rows of v_hat) + e)
@@ -158,49 +151,29 @@ class CoupledAdam(torch.optim.Optimizer):
                 p.sub_(group["lr"] / (1 - b1**t) * state["m"] / ((v / (1 - b2**t)).sqrt() + group["eps"]))
 
 
-def save_checkpoint(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, training: Training, losses: list[Tensor]
-) -> None:
-    """Weights, buffers, optimiser state and losses in one safetensors file; a kill leaves the old file or the new."""
-    tensors = {"losses": torch.stack(losses)}
-    for name, weight in _weights(model).items():
-        tensors[f"model/{name}"] = weight
-        tensors |= {f"optimiser/{name}/{key}": x for key, x in optimiser.state.get(weight, {}).items() if x is not None}
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+def save_run(path: Path, model: nn.Module, optimiser: Optimizer, training: Training, losses: list[Tensor]) -> None:
+    """Weights, buffers, optimiser and losses in one file; a kill leaves the old file or the new."""
+    state = dict(model=model.state_dict(), optimiser=optimiser.state_dict(), losses=torch.stack(losses))
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"training": json.dumps(dataclasses.asdict(training))})
+    torch.save({"training": dataclasses.asdict(training), **state}, part)
     os.replace(part, path)
 
 
-def load_checkpoint(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, training: Training
-) -> Float[Tensor, "steps"]:
-    """Put what `save_checkpoint` wrote into model and optimiser; returns the losses of the steps already done."""
-    with safetensors.safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-        before = json.loads(file.metadata()["training"])
-    now = dataclasses.asdict(training)
+def resume_run(path: Path, model: nn.Module, optimiser: Optimizer, training: Training) -> Float[Tensor, "steps"]:
+    """Put what `save_run` wrote into model and optimiser; returns the losses of the steps already done."""
+    with path.open("rb") as file:
+        state = torch.load(file, map_location=next(model.parameters()).device, weights_only=True)
+    before, now = state["training"], dataclasses.asdict(training)
     if before != now:
         changed = ", ".join(f"{k} {before.get(k)} -> {now[k]}" for k in now if before.get(k) != now[k])
         raise IsonumError(f"{path.name} was written by another Training ({changed}). Use that one, or another file.")
-    weights = _weights(model)
-    shapes = {name.removeprefix("model/"): x.shape for name, x in tensors.items() if name.startswith("model/")}
-    if shapes != {name: weight.shape for name, weight in weights.items()}:
-        raise IsonumError(f"{path.name} does not fit {type(model).__name__}: other weights or shapes. Use its model.")
-    with torch.no_grad():
-        for name, weight in weights.items():
-            weight.copy_(tensors[f"model/{name}"])
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser/"):
-            _, owner, key = name.split("/")
-            weight = weights[owner]
-            optimiser.state[weight][key] = tensor.to(weight.device)
-    return tensors["losses"].to(next(model.parameters()).device)
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters, each once however many names it has, and buffers."""
-    return dict(model.named_parameters()) | dict(model.named_buffers())
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError:
+        kind = type(model).__name__
+        raise IsonumError(f"{path.name} does not fit {kind}: other weights or shapes. Use its model.") from None
+    optimiser.load_state_dict(state["optimiser"])
+    return state["losses"]
 
 
 def _check(losses: list[Tensor], done: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,19 @@ from jaxtyping import Float
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.statistics.intervals import FACTORS, Contrast, crossed_intervals, holm, paired_differences, paired_t
+from isonum_core.statistics.intervals import FACTORS, crossed_intervals
 
 Pairs = Sequence[tuple[str, str]]
+
+
+class Contrast(NamedTuple):
+    """Mean of n paired differences and its 95 % t interval, in their unit, and the two-sided p."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    n: int
 
 
 def paired_contrasts(
@@ -23,40 +33,34 @@ def paired_contrasts(
     """One row for each value and each (treated, control) of the column `arm`: mean difference over independent pairs.
 
     A pair is one combination of `by` (seed and target, say); a pair that lacks a side is an error. `low` and `high`:
-    Student's 95 % interval (`paired_t`); `effect`: mean over standard deviation of the differences; `least` and `most`:
-    the extreme pairs; `p_holm`: over all rows, which is what is read together.
+    Student's 95 % interval (`paired_t`); `least` and `most`: the extreme pairs; `p_holm`: over all rows, which is what
+    is read together.
     """
     names, wide = _differences(table, arm, pairs, values, by)
-    return _corrected(names, wide, [dataclasses.asdict(paired_t(wide[name])) for name in wide])
+    return _corrected(names, wide, [paired_t(wide[name])._asdict() for name in wide])
 
 
 def crossed_contrasts(
-    table: pd.DataFrame,
-    arm: str,
-    pairs: Pairs,
-    values: Sequence[str],
-    rng: np.random.Generator,
-    factors: Sequence[str] = FACTORS,
-    draws: int = 2000,
+    table: pd.DataFrame, arm: str, pairs: Pairs, values: Sequence[str], rng: np.random.Generator, draws: int = 2000
 ) -> pd.DataFrame:
     """`paired_contrasts` where the pairs are crossed: every family under every seed, and both could have been others.
 
     `low`, `high`: 95 % crossed bootstrap (`statistics.intervals`), too short where levels are few; `t_low`, `t_high`,
     `p`: of `crossed_t`, which is not. A verdict needs the latter.
     """
-    names, wide = _differences(table, arm, pairs, values, factors)
+    names, wide = _differences(table, arm, pairs, values, FACTORS)
 
     def means(t: pd.DataFrame) -> dict[str, float]:
         return {name: t[name].to_numpy().mean() for name in wide}
 
-    short, found = crossed_intervals(wide.reset_index(), means, rng, factors, draws), []
+    short, found = crossed_intervals(wide.reset_index(), means, rng, draws=draws), []
     for name, i in short.items():
-        own = dataclasses.asdict(crossed_t(wide[name].unstack().to_numpy()))
-        found.append(own | dict(low=i.low, high=i.high, t_low=own["low"], t_high=own["high"]))
+        own = crossed_t(wide[name].unstack().to_numpy())
+        found.append(own._asdict() | dict(low=i.low, high=i.high, t_low=own.low, t_high=own.high))
     return _corrected(names, wide, found)
 
 
-def crossed_t(differences: Float[np.ndarray, "F S"], level: float = 0.95) -> Contrast:
+def crossed_t(differences: Float[np.ndarray, "F S"]) -> Contrast:
     """Student's t on differences under every combination of two sampled factors, families by seeds, in their unit.
 
         mean +- t(df) sqrt(a + b),  a = var(row means) / F,  b = var(column means) / S,
@@ -74,15 +78,66 @@ def crossed_t(differences: Float[np.ndarray, "F S"], level: float = 0.95) -> Con
             f"crossed_t needs finite differences under two or more levels of two factors, got shape {x.shape}"
             f"{'' if np.isfinite(x).all() else ' with missing values'}. Run every combination."
         )
-    spread = x.std(ddof=1)
-    if not spread > 1e-14 * np.abs(x).max():  # what rounding leaves of equal numbers
-        raise IsonumError(f"All {x.size} differences are equal, expected some variation. Are the seeds used?")
+    _must_vary(x)
     parts = np.array([x.mean(axis=1 - axis).var(ddof=1) / n for axis, n in enumerate(x.shape)])
     error, mean = math.sqrt(parts.sum()), float(x.mean())
     df = parts.sum() ** 2 / (parts**2 / (np.array(x.shape) - 1)).sum()
-    half = float(stats.t.ppf((1 + level) / 2, df)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, df))
-    return Contrast(mean, mean - half, mean + half, level, p, float(mean / spread), x.size)
+    half = float(stats.t.ppf(0.975, df)) * error
+    return Contrast(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, df)), x.size)
+
+
+def paired_t(differences: Sequence[float] | np.ndarray | pd.Series) -> Contrast:
+    """Student's t on paired differences that are independent of each other, in the unit of the differences.
+
+    mean +- t s / sqrt(n). IsonumError below two pairs, for a missing value, and when all differences are equal: then
+    nothing varied and no interval exists.
+    """
+    x = np.asarray(differences, dtype=float)
+    if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all():
+        raise IsonumError(f"paired_t needs at least two finite differences, got {len(x)}. Run more seeds.")
+    _must_vary(x)
+    test = stats.ttest_1samp(x, 0)
+    low, high = test.confidence_interval(0.95)
+    return Contrast(float(x.mean()), float(low), float(high), float(test.pvalue), len(x))
+
+
+def paired_differences(
+    table: pd.DataFrame, value: str, arm: str, treated: str, control: str, by: Sequence[str]
+) -> pd.Series:
+    """Value under treated minus value under control; the index is every combination of `by` (seed, order, family, ...).
+
+    IsonumError when a pair lacks a side or has several values on one: pairs are never made by position or by averaging.
+    """
+    rows = table[table[arm].isin([treated, control])]
+    if rows.duplicated([arm, *by]).any():
+        raise IsonumError(
+            f"{treated!r} or {control!r} has several rows for one {' and '.join(by)}. Name what tells them apart."
+        )
+    wide = rows.pivot(index=list(by), columns=arm, values=value).reindex(columns=[treated, control])
+    difference = wide[treated] - wide[control]
+    if difference.isna().any() or difference.empty:
+        raise IsonumError(
+            f"{int(difference.isna().sum())} of {len(wide)} pairs of {treated!r} and {control!r} lack a value on one "
+            f"side; the table has {sorted(map(str, table[arm].unique()))}. Drop those pairs by name, and say so."
+        )
+    return difference
+
+
+def survivors(contrasts: pd.DataFrame, value: str, sign: int = 0) -> list[str]:
+    """The treated arms whose contrast in `value` is below .05 after Holm; with a sign, those that lie on its side."""
+    rows = contrasts[(contrasts.value == value) & (contrasts.p_holm < 0.05)]
+    return list(rows.treated[np.sign(rows["mean"]) == sign] if sign else rows.treated)
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Holm's adjusted p-values of contrasts that are read together: below alpha, at most alpha to err once.
+
+    max over k <= i of (m - k + 1) p_(k), at most 1, with p_(1) <= ... <= p_(m); no assumption about how the contrasts
+    depend on each other. Holm 1979, Scandinavian Journal of Statistics 6, 65.
+    """
+    # statsmodels has this, and collects garbage at every call: beside torch most of the time of a table of contrasts.
+    ordered = p.sort_values()
+    return (ordered * np.arange(len(p), 0, -1)).cummax().clip(upper=1).reindex(p.index)
 
 
 def variance_shares(x: Float[np.ndarray, "A B S"]) -> dict[str, float]:
@@ -93,7 +148,6 @@ def variance_shares(x: Float[np.ndarray, "A B S"]) -> dict[str, float]:
     description of these levels: noise of the rest enters the other shares, about as 1 / (levels averaged over).
     IsonumError where nothing varies or a combination lacks a value.
     """
-    x = np.asarray(x, dtype=float)
     mean = x.mean()
     first, second = x.mean(axis=(1, 2), keepdims=True) - mean, x.mean(axis=(0, 2), keepdims=True) - mean
     cell = x.mean(axis=2, keepdims=True)
@@ -106,19 +160,20 @@ def variance_shares(x: Float[np.ndarray, "A B S"]) -> dict[str, float]:
     return {name: float(np.square(np.broadcast_to(part, x.shape)).sum() / total) for name, part in parts.items()}
 
 
+def _must_vary(x: np.ndarray) -> None:
+    if not x.std(ddof=1) > 1e-14 * np.abs(x).max():  # what rounding leaves of equal numbers
+        raise IsonumError(f"All {x.size} differences are equal, expected some variation. Are the seeds used?")
+
+
 def _differences(
     table: pd.DataFrame, arm: str, pairs: Pairs, values: Sequence[str], by: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What each contrast is called, a row each; and its differences, a column each and a row a combination of `by`."""
     names = [(value, treated, control) for value in values for treated, control in pairs]
-    columns = [
-        paired_differences(table, value, arm, *pair, by).set_index(list(by)).difference for value, *pair in names
-    ]
-    columns = dict(zip(map(str, range(len(names))), columns, strict=True))
+    columns = {str(i): paired_differences(table, value, arm, *pair, by) for i, (value, *pair) in enumerate(names)}
     return pd.DataFrame(names, columns=["value", "treated", "control"]), pd.DataFrame(columns)
 
 
 def _corrected(names: pd.DataFrame, wide: pd.DataFrame, numbers: list[dict[str, float]]) -> pd.DataFrame:
     ends = dict(least=wide.min().to_numpy(), most=wide.max().to_numpy())
-    found = names.join(pd.DataFrame(numbers).drop(columns="level")).assign(**ends)
-    return found.assign(p_holm=list(holm({str(i): p for i, p in found.p.items()}).values()))
+    return names.join(pd.DataFrame(numbers)).assign(**ends, p_holm=lambda found: holm(found.p))

@@ -26,28 +26,30 @@ MEASURES = (
     "partition_isotropy_centred",
 )
 DIGITS = 6  # of a number in a table
-LEAST = 32  # distinct states below which k-means up to 16 clusters and ratios of neighbours say nothing
+LEAST_STATES = 32  # distinct states below which k-means up to 16 clusters and ratios of neighbours say nothing
 
 
-def measured(
-    states: Float[Tensor, "n d"], table: Float[Tensor, "N d"] | None, rng: np.random.Generator
-) -> dict[str, float | None]:
+def measured(states: Float[Tensor, "n d"], table: Float[Tensor, "N d"] | None) -> dict[str, float | None]:
     """MEASURES of the states that a head with output embeddings `table` reads.
 
     Without a table the three measures that need one are None; with fewer than 32 distinct states all are. TwoNN takes
     each distinct state once. Partition isotropy is log I in nats, at most 0, on the sphere of radius rms |h|: I itself
-    spans thirty decades. `rng` draws for the published cosine alone.
+    spans thirty decades. The published cosine draws among more than 1000 states, always the same ones.
     """
     h = states.detach().double().cpu()
     distinct = h.unique(dim=0)
     found: dict[str, float | None] = dict.fromkeys(MEASURES)
-    if len(distinct) < LEAST:
+    if len(distinct) < LEAST_STATES:
         return found
     m = Moments.of(h)
     found |= {score.__name__: float(score(m)) for score in (mean_cosine, mean_share, iso_score)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", WeakNumberWarning)  # clusters of equal points: the published code has them too
-        found |= {"two_nn": two_nn(distinct), "cluster_cosine": cluster_centred_cosine(h, rng).value}
+        # The tables were made before states that differ by rounding were one: the next full run drops roundings=0.
+        found |= {
+            "two_nn": two_nn(distinct, roundings=0.0),
+            "cluster_cosine": cluster_centred_cosine(h, np.random.default_rng(0)).value,
+        }
     if table is not None:
         w, radius = table.detach().double().cpu(), float(h.square().sum(1).mean().sqrt())
         found["logit_pr"] = float(logit_participation_ratio(m, w))

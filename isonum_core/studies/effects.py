@@ -9,13 +9,14 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from isonum_core.errors import IsonumError
-from isonum_core.statistics.intervals import crossed_intervals, paired_t
-from isonum_core.statistics.ranks import ranks_between, ranks_within
+from isonum_core.statistics.contrasts import paired_t, variance_shares
+from isonum_core.statistics.intervals import crossed_intervals
+from isonum_core.statistics.ranks import RANKS, correlations
 
 HALVES = ("mean_cosine", "iso_score")  # the mean half, the spectral half
 KEYS = ["family", "model", "size", "seed", "knob"]
-RANKS = {"between": ranks_between, "within": ranks_within}
 TWIN = "_untrained"
+PARTS = {"first": "model", "second": "family", "both": "both", "rest": "rest"}
 
 
 def twinned(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.DataFrame:
@@ -35,27 +36,26 @@ def twinned(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.DataFra
     return both
 
 
-def dose_curves(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.DataFrame:
+def dose_curves(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each model, family, trained, half and knob: mean, lowest and highest of the seeds, and how many.
 
     A knob under which the measure is undefined for every seed (constant series) has no row.
     """
-    long = _long(table, measures).dropna(subset="value")
+    long = _long(table).dropna(subset="value")
     groups = long.groupby(["model", "family", "trained", "half", "knob"], sort=False)
     return groups.value.agg(mean="mean", lowest="min", highest="max", seeds="count").reset_index()
 
 
-def knob_effects(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.DataFrame:
+def knob_effects(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each model, family, trained and half: how far, and in which direction, the knob moves the half.
 
     `rho`: Spearman of knob and measure over (knob, seed), in [-1, 1]; `low` and `high` are those of single seeds.
-    `span` is the largest minus the smallest median over seeds, `ratio` the one over the other, missing where a median
-    is not positive (a cosine has no ratio); `at_smallest` and `at_largest` are the knobs where these stand. rho near 0
-    beside a large span is a curve that turns. `dropped` counts rows without a value. Families with fewer than three
-    knobs left have no row: two points are no curve.
+    `span` is the largest minus the smallest median over seeds; rho near 0 beside a large span is a curve that turns.
+    `dropped` counts rows without a value. Families with fewer than three knobs left have no row: two points are no
+    curve.
     """
     found = []
-    groups = _long(table, measures).groupby(["model", "family", "trained", "half"], sort=False)
+    groups = _long(table).groupby(["model", "family", "trained", "half"], sort=False)
     for key, every in groups:
         rows = every.dropna(subset="value")
         medians = rows.groupby("knob").value.median()
@@ -64,15 +64,67 @@ def knob_effects(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.Da
         if medians.nunique() == 1:
             raise IsonumError(f"{key[3]} of {key[1]} is {medians.iloc[0]} at every knob, expected some variation.")
         own = [_rho(seed) for _, seed in rows.groupby("seed") if seed.value.nunique() > 1]
-        smallest, largest = medians.min(), medians.max()
         found.append(
             dict(zip(["model", "family", "trained", "half"], key, strict=True))
-            | dict(rho=_rho(rows), low=min(own), high=max(own), span=largest - smallest)
-            | dict(ratio=largest / smallest if smallest > 0 else np.nan)
-            | dict(at_smallest=medians.idxmin(), at_largest=medians.idxmax())
+            | dict(rho=_rho(rows), low=min(own), high=max(own), span=medians.max() - medians.min())
             | dict(knobs=len(medians), rows=len(rows), dropped=len(every) - len(rows))
         )
     return pd.DataFrame(found)
+
+
+def compared(effects: pd.DataFrame) -> dict[str, int | float]:
+    """One model's `knob_effects` in numbers: the two halves beside each other, and the trained network beside its twin.
+
+    clear: families where both halves have a direction (|rho| >= .5), `opposite` of which they are not the same one;
+    together: Spearman over families of how far the knob moves either; larger_*: families on which it moves the trained
+    half further than the twin's. On the other `shrunk` of IsoScore, `twice` have a direction in both networks, and on
+    `reversed` of these it is not the same one.
+    """
+    wide = effects.pivot(index="family", columns=["trained", "half"], values=["rho", "span"])
+    rho, span = wide["rho"], wide["span"]
+    clear = _directed(rho[True])
+    larger = {half: span[True, half] > span[False, half] for half in HALVES}
+    shrunk = rho.xs("iso_score", axis=1, level="half")[~larger["iso_score"]]
+    twice = _directed(shrunk)
+    return dict(
+        clear=len(clear),
+        opposite=_opposed(clear),
+        together=float(span[True]["mean_cosine"].corr(span[True]["iso_score"], method="spearman")),
+        **{f"larger_{half}": int(is_larger.sum()) for half, is_larger in larger.items()},
+        **dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice)),
+    )
+
+
+def steady(effects: pd.DataFrame, half: str, sign: int) -> list[str]:
+    """At most five families whose knob moves the trained half one way (rho beyond .85 on that side), furthest first."""
+    own = effects[effects.trained & (effects.half == half) & (sign * effects.rho > 0.85)]
+    return list(own.sort_values("span", ascending=False).family[:5])
+
+
+def variance_sources(
+    table: pd.DataFrame, measures: Sequence[str], rng: np.random.Generator, draws: int = 2000
+) -> pd.DataFrame:
+    """Which share of a measure's variance goes with model, family, their combination ("both") and seed ("rest").
+
+    One row for each measure and part: `contrasts.variance_shares` of means over knobs, from rows of every model under
+    every family and seed, with the 95 % crossed bootstrap over families and seeds. The models are those of the table,
+    and no sample; a resample of few families holds fewer different ones, which leans the intervals towards the model.
+    """
+    means = table.groupby(["family", "seed", "model"])[list(measures)].mean().unstack("model")
+    wide = means.set_axis([" ".join(names) for names in means], axis=1).reset_index()
+    models = list(means[measures[0]])
+
+    def statistics(rows: pd.DataFrame) -> dict[str, float]:
+        found = {}
+        for measure in measures:
+            x = np.full((len(models), rows.family.nunique(), rows.seed.nunique()), np.nan)
+            x[:, rows.family, rows.seed] = rows[[f"{measure} {model}" for model in models]].to_numpy().T
+            found |= {f"{measure} {PARTS[part]}": share for part, share in variance_shares(x).items()}
+        return found
+
+    found = crossed_intervals(wide, statistics, rng, draws=draws)
+    rows = [(*name.split(" "), *interval) for name, interval in found.items()]
+    return pd.DataFrame(rows, columns=["measure", "part", "share", "low", "high"])
 
 
 def halves(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> pd.DataFrame:
@@ -87,7 +139,7 @@ def halves(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> 
     def statistics(rows: pd.DataFrame) -> dict[str, float]:
         values = {}
         for kind, ranks in RANKS.items():
-            r = np.corrcoef(ranks(rows, names).T)
+            r = correlations(ranks(rows, names))
             numbers = {"trained": r[0, 1], "untrained": r[2, 3], "trained - untrained": r[0, 1] - r[2, 3]}
             values |= {f"{kind} {name}": value for name, value in numbers.items()}
         return values
@@ -101,14 +153,14 @@ def halves(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> 
     return pd.DataFrame(found)
 
 
-def training_changes(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.DataFrame:
+def training_changes(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each model, family and half: trained minus untrained, mean over knobs, and its t interval over seeds.
 
     `untrained` is where it started. `dropped` counts the pairs without a value on one side. IsonumError with one seed.
     """
-    both, found = twinned(table, measures), []
+    both, found = twinned(table), []
     for (model, family), rows in both.groupby(["model", "family"], sort=False):
-        for half in measures:
+        for half in HALVES:
             kept = rows.dropna(subset=[half, half + TWIN])
             means = kept.groupby("seed")[[half, half + TWIN]].mean()
             change = paired_t(means[half] - means[half + TWIN])
@@ -118,8 +170,16 @@ def training_changes(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> p
     return pd.DataFrame(found)
 
 
-def _long(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    return table.melt(["model", "family", "trained", "seed", "knob"], list(measures), "half")
+def _long(table: pd.DataFrame) -> pd.DataFrame:
+    return table.melt(["model", "family", "trained", "seed", "knob"], list(HALVES), "half")
+
+
+def _directed(rho: pd.DataFrame) -> pd.DataFrame:
+    return rho[(rho.abs() >= 0.5).all(axis=1)]
+
+
+def _opposed(rho: pd.DataFrame) -> int:
+    return int((np.sign(rho.iloc[:, 0]) != np.sign(rho.iloc[:, 1])).sum())
 
 
 def _rho(rows: pd.DataFrame) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,9 @@ from isonum_core.networks.capture import Sample
 
 
 def equal_types(
-    sample: Sample, types: int, draws: int, rng: np.random.Generator, among: Iterable[int] | None = None
+    sample: Sample, types: int, draws: int, rng: np.random.Generator, among: Collection[int]
 ) -> pd.DataFrame:
-    """IsoScore at each site of clouds of `types` token types, one occurrence of each, over many draws of both.
+    """IsoScore at each site of clouds of `types` token types `among` these, one occurrence each, over draws of both.
 
     One row a site, with n = types. `iso_score` is the mean over draws of the plain score, biased low where n is not
     large; `null` what an isotropic cloud of that n and d has. `unbiased` pools the two unbiased traces over draws
@@ -28,7 +28,6 @@ def equal_types(
     """
     if types < 4 or draws < 2:
         raise IsonumError(f"at least 4 types and 2 draws are needed, got {types} and {draws}. Ask for more of them.")
-    among = None if among is None else list(among)
     chosen = [sample.one_per_type(types, rng, among) for _ in range(draws)]
     rows = []
     for site, states in sample.states.items():

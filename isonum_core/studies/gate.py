@@ -38,13 +38,38 @@ def by_family(table: pd.DataFrame, score: str = "skill") -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def skilled_families(table: pd.DataFrame, score: str = "skill") -> dict[str, list[str]]:
+def both_skills(table: pd.DataFrame) -> pd.DataFrame:
+    """`by_family` of one model of the study `skill`, best first; `_mean`: the same where the mean competes too."""
+    mean = by_family(table, "skill_mean")[["family", "median", "low", "high"]]
+    found = by_family(table).merge(mean, on="family", suffixes=("", "_mean"))
+    return found.sort_values("median", ascending=False, ignore_index=True)
+
+
+def sorted_out(found: pd.DataFrame) -> dict[str, list[str]]:
+    """The families of `both_skills` by what is said of them: medians over seeds are judged, `sure_mean` by the lowest.
+
+    predictable: the past tells something; of these `possible` and `naive_best`. skilled: predictable, and better than
+    last value and last season; skilled_mean, sure_mean: possible, and better than the mean too. unskilled: possible,
+    and not skilled; only_naive: possible and skilled, but not better than the mean. exact: skill is undefined.
+    """
+    possible, best = (found.kind == kind for kind in KINDS[:2])
+    skilled, skilled_mean = found["median"] > 0, found.median_mean > 0
+    chosen = dict(
+        **dict(predictable=possible | best, possible=possible, naive_best=best, unpredictable=found.kind == KINDS[2]),
+        **dict(skilled=(possible | best) & skilled, skilled_mean=possible & skilled_mean),
+        **dict(sure_mean=possible & (found.low_mean > 0), unskilled=possible & (found["median"] <= 0)),
+        **dict(only_naive=possible & skilled & (found.median_mean <= 0), exact=found["median"].isna()),
+    )
+    return {name: list(found.family[rows]) for name, rows in chosen.items()}
+
+
+def skilled_families(table: pd.DataFrame) -> dict[str, list[str]]:
     """For each model the families on which it beats the naive forecasts in the median over seeds.
 
     Families where no forecast can (see `by_family`) are not among them, whatever stands there: it is luck. On the
     others no relation between a model's insides and its error is reported.
     """
-    found = by_family(table, score)
+    found = by_family(table)
     return _passed(found, (found["median"] > 0) & found.kind.isin(["skill possible", "not told"]))
 
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score, mean_cosine
-from isonum_core.networks.forecast import anchored
-from isonum_core.networks.patched import Patched, PatchedModel, patched_model, predict, word_loss
+from isonum_core.networks.patched import Patched, PatchedModel, patched_model, read, word_loss
 from isonum_core.networks.train import Training, train
 from isonum_core.studies.anatomy import MEASURES, measured, short
 from isonum_core.worlds.baselines import last_value, mean_value, nmse, seasonal_naive, skill
 
-TRAIN, TEST, ORDER, DRAW = 10, 11, 12, 13  # streams of random numbers; no pilot has seen them
+TRAIN, TEST, ORDER = 10, 11, 12  # streams of random numbers; no pilot has seen them
 EXACT = 1e-12  # an nmse that is rounding error: a naive forecast that is never wrong leaves nothing to win
-
-ERRORS = ("nll", "nmse", "nmse_one", "crps", "skill", "skill_one")
-PROFILE = tuple(f"{half}_{site}" for half in ("iso", "cos") for site in ("embed", "block1", "block2"))
-COLUMNS = (*ERRORS, "iso_input", *MEASURES, *PROFILE)
+DEPTHS = ("embed", "block1", "block2")  # what enters the first block, what leaves each, whatever the halves are called
+PROFILE = tuple(f"{half}_{depth}" for half in ("iso", "cos") for depth in DEPTHS)
+COLUMNS = ("nll", "nmse", "nmse_one", "crps", "skill", "skill_one", "iso_input", *MEASURES, *PROFILE)
 # Ten times what came of weights changed by 1e-7 of their size before 300 steps (three families): what another
 # processor's order of summation may do. Kernels of a GPU differ by more.
 _MOVED = {"nmse": 0.02, "skill": 0.02, "skill_one": 0.03, "logit_pr": 0.1, "two_nn": 0.15}
@@ -49,25 +50,41 @@ SIZES = {
 }
 
 
-def fitted(config: Patched, pool: Float[np.ndarray, "n T"], seed: int, size: Size, device: str) -> PatchedModel:
-    """The model of a seed trained on the pool's rows, context then horizon, in an order of its own; in eval mode."""
-    series = torch.tensor(pool, dtype=torch.float32, device=device)
-    order = np.random.default_rng([ORDER, seed]).integers(len(series), size=(size.steps, size.batch))
-    order = torch.from_numpy(order).to(device)
+def fitted(
+    model: nn.Module,
+    loss: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    pool: Float[np.ndarray, "n T"],
+    context: int,
+    order: np.random.Generator,
+    budget: Any,
+) -> nn.Module:
+    """The model trained on the pool's rows, context then horizon, in a random order; in eval mode, on its device.
 
-    def loss(model: PatchedModel, step: int) -> torch.Tensor:
-        batch = series[order[step]]
-        return word_loss(model, batch[:, : config.context], batch[:, config.context :])
+    budget: whatever has `steps`, `batch` and `rate`.
+    """
+    series = torch.tensor(pool, dtype=torch.float32, device=next(model.parameters()).device)
+    drawn = torch.from_numpy(order.integers(len(series), size=(budget.steps, budget.batch))).to(series.device)
 
-    model = patched_model(config, seed).to(device)
-    train(model, loss, Training(size.steps, size.rate, warmup=20, final=0.0, clip=1.0))
+    def of_step(model: nn.Module, step: int) -> Tensor:
+        batch = series[drawn[step]]
+        return loss(model, batch[:, :context], batch[:, context:])
+
+    train(model, of_step, Training(budget.steps, budget.rate, warmup=20, final=0.0, clip=1.0))
     return model.eval()
 
 
+def network(config: Patched, seed: int, pool: Float[np.ndarray, "n T"] | None, size: Size, device: str) -> PatchedModel:
+    """The network of a seed, in eval mode: trained on the pool, or with its first weights where there is none."""
+    model = patched_model(config, seed).to(device)
+    if pool is None:
+        return model.eval()
+    return fitted(model, word_loss, pool, config.context, np.random.default_rng([ORDER, seed]), size)
+
+
 def portrait(
-    model: PatchedModel, context: Float[np.ndarray, "n C"], actual: Float[np.ndarray, "n H"], season: int, seed: int
+    model: PatchedModel, context: Float[np.ndarray, "n C"], actual: Float[np.ndarray, "n H"], season: int
 ) -> dict[str, float | int | None]:
-    """COLUMNS, of one state a window, and `distinct`, how many of the windows differ.
+    """COLUMNS, of one state a window, and `distinct`, how many of the windows differ. Each window is read once.
 
     nll is in nats a word, crps in standard deviations of the context, nmse in its variance, over the horizon or one
     step ahead; skill is 1 - nmse / the smallest nmse of last value, last season and mean of the context. MEASURES are
@@ -76,36 +93,45 @@ def portrait(
     A number is None where it is not defined: constant contexts, exact naive forecasts, too few distinct states.
     """
     found: dict[str, float | int | None] = {**dict.fromkeys(COLUMNS), "distinct": len(np.unique(context, axis=0))}
-    varies = context.std(axis=1) > 1e-12 * abs(context).max(axis=1)
-    if not varies.any():  # no scale, so no error, and one state
+    if not varies(context).any():  # no scale, so no error, and one state
         return found
     past, future = torch.tensor(context), torch.tensor(actual)
-    said = predict(model, past)
+    reading = read(model, past)
+    said, states = reading.said, reading.states
     found |= {"nll": float(said.nll(future)), "crps": float(said.crps(future))}
-    found |= _errors(context, actual, said.mean.numpy(), season)
-    states = model.states(past.float().to(model.centres.device))
-    found |= measured(states["read"], model.table, np.random.default_rng([DRAW, seed]))
-    last, scale = anchored(past)
+    for suffix, steps in (("", actual.shape[1]), ("_one", 1)):
+        ahead = {"model": said.mean.numpy()[:, :steps], **naive_forecasts(context, steps, season)}
+        errors = errors_of(context, actual[:, :steps], ahead)
+        found |= {f"nmse{suffix}": errors["model"], f"skill{suffix}": skill_among(errors)}
+    found |= measured(states["read"], model.table)
     if found["iso_score"] is not None:
-        found["iso_input"] = float(iso_score(Moments.of((past - last) / scale)))
-        for site in ("embed", "block1", "block2"):
-            m = Moments.of(states[site].double().cpu())
-            found |= {f"iso_{site}": float(iso_score(m)), f"cos_{site}": float(mean_cosine(m))}
+        found["iso_input"] = float(iso_score(Moments.of((past - said.last) / said.scale)))
+        # What enters a decoder's first block beside an encoder is learnt, the same for every window: left out.
+        entered = next(x for site, x in states.items() if site.endswith("embed"))
+        blocks = [x for site, x in states.items() if "block" in site]
+        for depth, x in zip(DEPTHS, (entered, *blocks), strict=True):
+            m = Moments.of(x.double().cpu())
+            found |= {f"iso_{depth}": float(iso_score(m)), f"cos_{depth}": float(mean_cosine(m))}
     return {name: short(value) for name, value in found.items()}
 
 
-def _errors(context: np.ndarray, actual: np.ndarray, forecast: np.ndarray, season: int) -> dict[str, float]:
-    found = {}
-    for suffix, steps in (("", actual.shape[1]), ("_one", 1)):
-        own, *naive = (
-            nmse(context, actual[:, :steps], said[:, :steps]).value
-            for said in (
-                forecast,
-                last_value(context, steps),
-                seasonal_naive(context, steps, season),
-                mean_value(context, steps),
-            )
-        )
-        found[f"nmse{suffix}"] = own
-        found[f"skill{suffix}"] = skill(own, *naive) if min(naive) > EXACT else None
-    return found
+def varies(context: Float[np.ndarray, "n C"]) -> Bool[np.ndarray, "n"]:
+    """Which contexts have a variance, the unit of errors."""
+    return context.std(axis=1) > 1e-12 * abs(context).max(axis=1)
+
+
+def naive_forecasts(context: Float[np.ndarray, "n C"], steps: int, season: int) -> dict[str, Float[np.ndarray, "n H"]]:
+    """The three forecasts that skill is measured against."""
+    seasonal = seasonal_naive(context, steps, season)
+    return {"last": last_value(context, steps), "seasonal": seasonal, "mean": mean_value(context, steps)}
+
+
+def errors_of(context: np.ndarray, actual: np.ndarray, forecasts: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """nmse of each forecast."""
+    return {name: nmse(context, actual, forecast).value for name, forecast in forecasts.items()}
+
+
+def skill_among(errors: Mapping[str, float], leaving_out: str | None = None) -> float | None:
+    """1 - the model's error / the smallest of the others; None where one of them is never wrong."""
+    naive = [error for name, error in errors.items() if name not in ("model", leaving_out)]
+    return skill(errors["model"], *naive) if min(naive) > EXACT else None

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from isonum_core.errors import IsonumError
-from isonum_core.networks.patched import Patched, patched_model
+from isonum_core.networks.patched import Patched
 from isonum_core.studies import portrait
-from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, fitted
+from isonum_core.studies.portrait import COLUMNS, SIZES, TEST, TRAIN, network
 from isonum_core.worlds.series import find_series, interpolated
 from isonum_core.worlds.windows import windows
 
@@ -49,7 +49,7 @@ SETS = {
     "us_inflation": Shape(24, 8, 4, 1),
     "us_unemployment": Shape(24, 8, 4, 1),
 }
-LAST = 0.2  # share of the steps whose values are test targets
+TEST_SHARE = 0.2  # share of the steps whose values are test targets
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,11 @@ def run(config: Real, device: str = "cpu") -> list[dict]:
     shape, size = SETS[config.dataset], SIZES[config.size]
     train, context, actual = split(values(config.dataset), shape)
     sizes = Patched(config.model, size.d, context=shape.context, horizon=shape.horizon, patch=shape.patch)
-    if config.trained:
-        pool = _drawn(train, size.pool, np.random.default_rng([TRAIN, config.seed]))
-        model = fitted(sizes, pool, config.seed, size, device)
-    else:
-        model = patched_model(sizes, config.seed).to(device).eval()
+    pool = _drawn(train, size.pool, np.random.default_rng([TRAIN, config.seed])) if config.trained else None
+    model = network(sizes, config.seed, pool, size, device)
     test = _drawn(np.hstack([context, actual]), size.test, np.random.default_rng([TEST, config.seed]))
     context, actual = test[:, : shape.context], test[:, shape.context :]
-    return [{**portrait.portrait(model, context, actual, shape.season, config.seed), "windows": len(test)}]
+    return [{**portrait.portrait(model, context, actual, shape.season), "windows": len(test)}]
 
 
 def values(dataset: str) -> Float[np.ndarray, "n T"]:
@@ -112,7 +109,7 @@ def split(
     Windows start at every step; those with a missing value are dropped (worlds.windows).
     """
     length = x.shape[1]
-    cut = length - max(shape.horizon, round(LAST * length))
+    cut = length - max(shape.horizon, round(TEST_SHARE * length))
     before = windows(x, range(cut), shape.context, shape.horizon)
     after = windows(x, range(cut - shape.context, length), shape.context, shape.horizon)
     return np.hstack([before.context, before.target]), after.context, after.target

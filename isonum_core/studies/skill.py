@@ -15,12 +15,11 @@ from torch import nn
 from isonum_core.errors import IsonumError
 from isonum_core.networks.forecast import direct_forecast, direct_loss
 from isonum_core.networks.tiny import Tiny, tiny_model
-from isonum_core.networks.train import Training, train
-from isonum_core.worlds.baselines import last_value, mase, mean_value, nmse, seasonal_naive, skill
+from isonum_core.studies.portrait import errors_of, fitted, naive_forecasts, skill_among, varies
+from isonum_core.worlds.baselines import mase
 from isonum_core.worlds.families import FAMILIES
 
 TRAIN, TEST, ORDER = 0, 1, 2  # streams of random numbers: [stream, seed] starts each
-EXACT = 1e-12  # an nmse that is rounding error: a naive forecast that is never wrong leaves nothing to win
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ class Skill:
     patch: int = 16
 
 
-FORECASTS = ("model", "last", "seasonal", "mean")
-SCORES = [f"{score}_{name}" for score in ("nmse", "mase") for name in FORECASTS] + ["skill", "skill_mean"]
+SCORED = [f"{score}_{name}" for score in ("nmse", "mase") for name in ("model", "last", "seasonal", "mean")]
+SCORED += ["skill", "skill_mean"]
 # On another CPU sums are taken in another order. Weights changed by 1e-7 of their size before training changed no nmse
 # by more than 1e-7 (three families, 250 steps); a GPU's products differ by more.
-TOLERANCES = {name: {"cpu": 1e-4, "cuda": 1e-2} for name in SCORES} | {"knob": {"cpu": 0.0, "cuda": 0.0}}
-MAY_BE_MISSING = set(SCORES)
+TOLERANCES = {name: {"cpu": 1e-4, "cuda": 1e-2} for name in SCORED} | {"knob": {"cpu": 0.0, "cuda": 0.0}}
+MAY_BE_MISSING = set(SCORED)
 
 
 def grid(profile: str) -> list[Skill]:
@@ -74,11 +73,14 @@ def run(config: Skill, device: str = "cpu") -> list[dict]:
     rng = np.random.default_rng([TEST, config.seed])
     rows = []
     for knob in family.grid:
+        season = family.season(knob)
         series = family.draw(knob, config.context + config.horizon, rng, config.test)
         context, actual = series[:, : config.context], series[:, config.context :]
-        forecasts = _forecasts(model, context, config.horizon, family.season(knob))
+        with torch.no_grad():
+            said = direct_forecast(model, torch.tensor(context, dtype=torch.float32, device=device)).double().cpu()
+        forecasts = {"model": said.numpy(), **naive_forecasts(context, config.horizon, season)}
         naive = family.naive(knob) or "none"
-        rows.append({"knob": float(knob), "naive": naive, **_judged(context, actual, forecasts, family.season(knob))})
+        rows.append({"knob": float(knob), "naive": naive, **_judged(context, actual, forecasts, season)})
     return rows
 
 
@@ -90,39 +92,21 @@ def trained(config: Skill, device: str = "cpu") -> nn.Module:
     rng = np.random.default_rng([TRAIN, config.seed])
     each = config.pool // len(family.grid)
     pool = np.concatenate([family.draw(knob, length, rng, each) for knob in family.grid])
-    series = torch.tensor(pool, dtype=torch.float32, device=device)
-    order = np.random.default_rng([ORDER, config.seed]).integers(len(series), size=(config.steps, config.batch))
-    order = torch.from_numpy(order).to(device)
-
-    def loss(model: nn.Module, step: int) -> torch.Tensor:
-        batch = series[order[step]]
-        return direct_loss(model, batch[:, : config.context], batch[:, config.context :])
-
     sizes = dict(context=config.context, horizon=config.horizon, patch=config.patch)
     model = tiny_model(Tiny(config.architecture, d=config.d, layers=config.layers, **sizes), config.seed).to(device)
-    train(model, loss, Training(config.steps, config.rate, warmup=20, final=0.0, clip=1.0))
-    return model.eval()
-
-
-def _forecasts(model: nn.Module, context: np.ndarray, horizon: int, season: int) -> dict[str, np.ndarray]:
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        said = direct_forecast(model, torch.tensor(context, dtype=torch.float32, device=device))
-    naive = (last_value(context, horizon), seasonal_naive(context, horizon, season), mean_value(context, horizon))
-    return dict(zip(FORECASTS, (said.double().cpu().numpy(), *naive), strict=True))
+    return fitted(model, direct_loss, pool, config.context, np.random.default_rng([ORDER, config.seed]), config)
 
 
 def _judged(context: np.ndarray, actual: np.ndarray, forecasts: dict[str, np.ndarray], season: int) -> dict:
-    found = {"dropped": actual.size, **dict.fromkeys(SCORES)}
-    if not (context.std(axis=1) > 1e-12 * abs(context).max(axis=1)).any():  # `nmse` would find no scale
+    found = {"dropped": actual.size, **dict.fromkeys(SCORED)}
+    if not varies(context).any():
         return found
-    for name, forecast in forecasts.items():
-        error = nmse(context, actual, forecast)
-        found |= {"dropped": error.dropped, f"nmse_{name}": error.value}
+    errors = errors_of(context, actual, forecasts)
+    found |= {"dropped": int((~varies(context)).sum()) * actual.shape[1]}
+    found |= {f"nmse_{name}": error for name, error in errors.items()}
     if (context[:, season:] != context[:, :-season]).any():
         for name, forecast in forecasts.items():
             found[f"mase_{name}"] = mase(context, actual, forecast, season).value
-    model, last, seasonal, mean = (found[f"nmse_{name}"] for name in FORECASTS)
-    if min(last, seasonal) > EXACT:
-        found |= {"skill": skill(model, last, seasonal), "skill_mean": skill(model, last, seasonal, mean)}
+    if (against_two := skill_among(errors, leaving_out="mean")) is not None:
+        found |= {"skill": against_two, "skill_mean": skill_among(errors)}
     return found

@@ -35,7 +35,7 @@ def seasonal_naive(context: Context, horizon: int, season: int) -> Float[np.ndar
 
 
 @dataclass(frozen=True)
-class Score:
+class PooledError:
     """An error, the number of points it is the mean of, and the number of points that had to be left out."""
 
     value: float
@@ -43,7 +43,7 @@ class Score:
     dropped: int
 
 
-def mase(train: Context, actual: Target, forecast: Target, season: int) -> Score:
+def mase(train: Context, actual: Target, forecast: Target, season: int) -> PooledError:
     """Mean absolute scaled error: mean over all points of |actual - forecast| / scale of the series.
 
     scale = mean |x_t - x_{t - season}| over the training part. 1 is the in-sample error of seasonal naive; smaller is
@@ -57,7 +57,7 @@ def mase(train: Context, actual: Target, forecast: Target, season: int) -> Score
     return _pooled(abs(actual - forecast), scale, "mean absolute seasonal change of the training part")
 
 
-def nmse(context: Context, actual: Target, forecast: Target) -> Score:
+def nmse(context: Context, actual: Target, forecast: Target) -> PooledError:
     """Squared error in units of the context's variance: mean over all points of (actual - forecast)^2 / variance.
 
     Unchanged when context, actual and forecast of a series are multiplied and shifted alike. The scale is known before
@@ -89,9 +89,9 @@ def _check(context: Context, horizon: int, season: int) -> None:
         )
 
 
-def _pooled(error: Target, scale: Float[np.ndarray, "n"], meaning: str) -> Score:
+def _pooled(error: Target, scale: Float[np.ndarray, "n"], meaning: str) -> PooledError:
     kept = np.isfinite(error) & (scale > 0)[:, None]
     if not kept.any():
         raise IsonumError(f"a point with a value and a positive scale was expected, got none. Look at the {meaning}.")
     value = (error / np.where(scale > 0, scale, 1)[:, None])[kept].mean()
-    return Score(float(value), int(kept.sum()), int((~kept).sum()))
+    return PooledError(float(value), int(kept.sum()), int((~kept).sum()))

@@ -57,3 +57,11 @@ def run_under(environment: dict[str, str], *words) -> None:
 
     set_environment(environment)
     run_study("toys.walk", *words)
+
+
+def threads_of(config: Config) -> int:
+    """How many threads torch takes after a configuration was computed as a worker computes it."""
+    from isonum_core.lab.engine import compute
+
+    compute("toys.walk", config, "cpu")
+    return torch.get_num_threads()

@@ -1,0 +1,101 @@
+"""What a folder of weights holds, looked at before anything is loaded: each fault with its cause and its cure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from isonum_core.errors import IsonumError
+
+POINTER = b"version https://git-lfs"
+LONGEST = 100_000_000  # bytes of a header; safetensors reads no longer one
+OTHER = (".bin", ".pt", ".pth", ".h5", ".ckpt", ".index", ".msgpack", ".gguf")
+
+
+def whole_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, in order of their names, each as long as its header says.
+
+    Raises IsonumError on an adapter without its base model, weights in another format or in a folder inside, pointers
+    of Git LFS, shards that the index names and the folder lacks, and files that are cut or something else.
+    """
+    files = sorted(p for p in folder.glob("*.safetensors") if not p.name.startswith(("adapter_", "consolidated.")))
+    if not files and (folder / "adapter_config.json").is_file():
+        raise IsonumError(
+            f"a whole model was expected in {folder}, got an adapter without its base model. Load both with peft, call "
+            "merge_and_unload() and save_pretrained(), and give that folder."
+        )
+    if not files or not (folder / "config.json").is_file():
+        others = sorted(p.name for p in folder.glob("*") if p.suffix in OTHER or p.name.startswith("consolidated."))
+        cure = "Other weight formats can run code when read: convert them, or choose a revision with safetensors."
+        for inside in sorted(folder.glob("*/config.json"))[:1]:
+            cure = f"Give {inside.parent.name}, the folder inside it."
+        raise IsonumError(
+            f"config.json and *.safetensors were expected in {folder}, got {', '.join(others) or 'neither'}. {cure}"
+        )
+    for path in (p for suffix in ("safetensors", "json", "txt", "model") for p in folder.glob(f"*.{suffix}")):
+        with path.open("rb") as file:
+            if file.read(len(POINTER)) == POINTER:
+                raise IsonumError(
+                    f"{path.name} was expected to hold data, got a Git LFS pointer, three lines of text that stand for "
+                    "it. Run git lfs pull in the folder, or fetch the checkpoint again."
+                )
+    _object("config.json", (folder / "config.json").read_bytes())
+    index = folder / "model.safetensors.index.json"
+    named = set(_object(index.name, index.read_bytes()).get("weight_map", {}).values()) if index.is_file() else set()
+    if absent := sorted(named - {path.name for path in files}):
+        raise IsonumError(
+            f"{len(named)} files of weights were expected, as {index.name} has it, got all but {', '.join(absent)}. "
+            "Fetch what is missing."
+        )
+    for path in files:
+        _check(path)
+    return files
+
+
+def hashed(files: list[Path], sha256: str | Mapping[str, str] | None) -> dict[str, str]:
+    """sha256 of each file, which must be the one that is expected, where one is."""
+    found = {}
+    for path in files:
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    asked = {files[0].name: sha256} if isinstance(sha256, str) else sha256 or found
+    if set(asked) != set(found):
+        raise IsonumError(
+            f"hashes were given for {', '.join(sorted(asked))}, got files {', '.join(found)}. Give sha256 as a mapping "
+            "that names each file once."
+        )
+    for name, expected in asked.items():
+        if found[name] != expected.lower():
+            raise IsonumError(
+                f"{name} was expected to have sha256 {expected.lower()}, got {found[name]}; nothing was loaded. "
+                "The file is damaged or another one: delete it and install or fetch it again, or correct the hash."
+            )
+    return found
+
+
+def _check(path: Path) -> None:
+    """safetensors: eight bytes that say how long the header is, the header, and the weights that it lists."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        read = 8 + length <= size or length > LONGEST
+        header = _object(f"the header of {path.name}", file.read(min(length, LONGEST)) if read else b"{}")
+    try:
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        whole = 8 + length + max(ends, default=0)
+    except (LookupError, TypeError):
+        raise IsonumError(f"places of weights were expected in {path.name}, got others. Fetch it again.") from None
+    if size < whole or size == 8:
+        raise IsonumError(f"{path.name} was expected to have {whole} bytes or more, got {size}: cut. Fetch it again.")
+
+
+def _object(name: str, data: bytes) -> dict:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise IsonumError(f"a JSON object was expected in {name}, got something else. Fetch it again.")
+    return found
