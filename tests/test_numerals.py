@@ -1,0 +1,80 @@
+"""Numerals of a small model: one pass equals one value at a time, and probabilities are probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from isonum_core.errors import IsonumError
+from isonum_core.networks.models import Checkpoint
+from isonum_core.networks.numerals import Numerals, levelled
+
+
+@pytest.fixture(scope="module")
+def small():
+    words = {word: i for i, word in enumerate(["<s>", *"0123456789", ",", " "])}
+    core = Tokenizer(models.WordLevel(words, unk_token="<s>"))
+    core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>")
+    sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, vocab_size=13)
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, initializer_range=0.5)).eval()
+    return Checkpoint(model, tokenizer, {})
+
+
+@pytest.mark.parametrize("separator", [",", ", "])
+@pytest.mark.parametrize("digits", [1, 2])
+def test_one_pass_is_the_law_at_each_step(small, digits, separator):
+    numerals = Numerals(small, digits, separator)
+    levels = np.random.default_rng(0).integers(10**digits, size=6)
+    read = numerals.read(levels)
+    nll, laws = read.nll(), np.stack([read.law(t) for t in range(6)])
+    assert laws.shape == (6, 10**digits)
+    np.testing.assert_allclose(laws.sum(1), 1)
+    # float32 model: another order of sums
+    np.testing.assert_allclose(-np.log(laws[np.arange(6), levels]), nll, rtol=1e-5)
+    changed = numerals.read(np.append(levels[:2], 9 - levels[2:] % 10))
+    np.testing.assert_allclose(changed.law(2), laws[2], rtol=1e-4)  # what comes later is not seen
+
+
+def test_paths_follow_the_distribution(small):
+    numerals, levels = Numerals(small, 1), np.array([3, 1, 4])
+    drawn = numerals.paths(levels, 2, 4000, torch.Generator().manual_seed(0))
+    assert drawn.shape == (4000, 2)
+    want = numerals.read(np.append(levels, 0)).law(3)
+    # Three standard errors of a share of 4,000.
+    assert abs(np.bincount(drawn[:, 0], minlength=10) / 4000 - want).max() < 3 * 0.5 / 4000**0.5
+    second = drawn[drawn[:, 0] == want.argmax(), 1]
+    after = numerals.read(np.append(levels, [want.argmax(), 0])).law(4)
+    assert abs(np.bincount(second, minlength=10) / len(second) - after).max() < 3 * 0.5 / len(second) ** 0.5
+
+
+def test_a_mean_path_is_the_mean_of_law_after_law(small):
+    numerals, levels = Numerals(small, 2), np.array([31, 41, 59])
+    path = numerals.read(np.append(levels, 7)).mean_path(3, 3)
+    for step in range(3):
+        law = numerals.read(np.append(levels, 0)).law(len(levels))
+        assert path[step] == pytest.approx(law @ np.arange(100), rel=1e-5)
+        levels = np.append(levels, round(path[step]))
+
+
+def test_levels_know_the_first_part_alone():
+    values = np.array([0.0, 10.0, 5.0, 100.0, -100.0])
+    levels = levelled(values, 3)
+    assert levels.tolist() == [8, 91, 50, 99, 0]
+    assert (levelled(np.append(values[:3], [7.0, 1e9]), 3)[:3] == levels[:3]).all()
+    assert levelled(np.ones(4), 2).tolist() == [8] * 4
+    with pytest.raises(IsonumError, match="finite values"):
+        levelled(np.array([1.0, np.nan]), 2)
+
+
+def test_a_tokenizer_that_keeps_numbers_whole_is_refused(small):
+    core = Tokenizer(models.WordLevel({"<s>": 0, "12": 1}, unk_token="<s>"))
+    whole = transformers.PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>")
+    with pytest.raises(IsonumError, match="single digits"):
+        Numerals(Checkpoint(small.model, whole, small.provenance)).read(np.array([1, 2]))
+    with pytest.raises(IsonumError, match="1 or 2 digits, got digits=3"):
+        Numerals(small, 3)
