@@ -43,7 +43,7 @@ MAY_BE_MISSING = {"nll"}
 
 
 @dataclass(frozen=True)
-class Reading:
+class Draw:
     """One series: a draw of a family at one knob."""
 
     family: str
@@ -51,17 +51,17 @@ class Reading:
     seed: int
 
 
-def grid(profile: str) -> list[Reading]:
+def grid(profile: str) -> list[Draw]:
     """quick: two series. cpu: every family, its first, middle and last knob, two draws. gpu: every knob, five draws."""
     if profile == "quick":
-        return [Reading(name, FAMILIES[name].grid[0], 0) for name in ("henon", "ar1")]
+        return [Draw(name, FAMILIES[name].grid[0], 0) for name in ("henon", "ar1")]
     if profile == "cpu":
         knobs = {name: sorted({f.grid[0], f.grid[len(f.grid) // 2], f.grid[-1]}) for name, f in FAMILIES.items()}
-        return [Reading(name, knob, seed) for name in FAMILIES for knob in knobs[name] for seed in range(2)]
-    return [Reading(name, knob, seed) for name, f in FAMILIES.items() for knob in f.grid for seed in range(5)]
+        return [Draw(name, knob, seed) for name in FAMILIES for knob in knobs[name] for seed in range(2)]
+    return [Draw(name, knob, seed) for name, f in FAMILIES.items() for knob in f.grid for seed in range(5)]
 
 
-def run(config: Reading) -> list[dict]:
+def run(config: Draw) -> list[dict]:
     """One row a reader. Models are loaded once a process."""
     family = FAMILIES[config.family]
     rng = np.random.default_rng([STREAM, config.seed, [*FAMILIES].index(config.family)])
