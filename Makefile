@@ -12,7 +12,7 @@ export MKL_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 CHAPTERS := $(basename $(notdir $(wildcard book/*.md)))
 
-.PHONY: test book serve clean $(CHAPTERS:%=run-%)
+.PHONY: test book archive serve clean $(CHAPTERS:%=run-%)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -26,6 +26,14 @@ $(CHAPTERS:%=run-%): run-%: $(STAMP)
 	$(BIN)/jupytext --to ipynb --output book/$*.ipynb book/$*.md
 	$(BIN)/jupyter-execute --inplace book/$*.ipynb
 	@echo "Executed $(CURDIR)/book/$*.ipynb"
+
+# The edition as two files that carry its number: what a release keeps.
+EDITION := isonum-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+archive: book
+	git archive --format=zip --prefix=$(EDITION)/ -o _build/$(EDITION)-source.zip HEAD
+	rm -rf _build/$(EDITION) && cp -r _build/html _build/$(EDITION)
+	cd _build && ../$(BIN)/python -m zipfile -c $(EDITION)-site.zip $(EDITION) && rm -rf $(EDITION)
+	@echo "_build/$(EDITION)-source.zip and _build/$(EDITION)-site.zip"
 
 serve: book
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
