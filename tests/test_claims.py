@@ -84,7 +84,7 @@ def test_the_summary_counts_every_claim_once():
     line = summary(CLAIMS)
     total, *parts = map(int, re.findall(r"\d+", line))
     assert total == len(CLAIMS) == sum(parts)
-    assert summary([dict(verdict="mixed"), dict(verdict="proved")]) == "Of 2 claims 1 proved, 1 mixed."
+    assert summary([dict(verdict="mixed"), dict(verdict="proved")]) == "Of 2 claims, these are the verdicts: 1 proved, 1 mixed."
 
 
 def test_a_reference_has_the_role_of_what_it_points_at():
@@ -111,7 +111,7 @@ def test_a_page_has_a_row_for_each_with_its_address_its_verdict_and_its_script(t
     out = tmp_path / "out"
     assert sphinx(["-q", "-W", "-n", "-b", "html", str(tmp_path), str(out)]) == 0
     page, other = ((out / f"{name}.html").read_text(encoding="utf-8") for name in ("index", "b"))
-    assert "Of 1 claims 1 not tested yet." in page
+    assert "Of 1 claims, these are the verdicts: 1 not tested yet." in page
     assert re.search(r'<tr class="[^"]*not-tested-yet[^"]*" id="claim-one">', page)
     assert re.search(r'<table class="[^"]*claims', page) and 'href="https://example.org/p"' in page
     assert 'href="#claim-one"' in page and 'href="index.html#claim-one"' in other

@@ -55,7 +55,7 @@ def summary(claims: list[dict]) -> str:
     """How many claims have which verdict, in the order of VERDICTS; a line of Markdown."""
     count = Counter(claim["verdict"] for claim in claims)
     parts = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS if count[verdict])
-    return f"Of {len(claims)} claims {parts}."
+    return f"Of {len(claims)} claims, these are the verdicts: {parts}."
 
 
 def table(book: dict, results: Path) -> str:
