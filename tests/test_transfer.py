@@ -119,6 +119,9 @@ def test_who_sees_which_gauge(seed):
     ):
         assert f(w2, h2).allclose(f(w, h), rtol=1e-9)
     assert not hidden_readout_constant(w2, h2, a[:5]).allclose(hidden_readout_constant(w, h, a[:5]), rtol=1e-3)
+    s, m = shift_susceptibility(w, h), mean_embedding(w2, h2).square().sum(-1)  # S / (1 + S) caps the mean share
+    spread_of_rows = fisher_information(w2, h2).diagonal(dim1=-2, dim2=-1).sum(-1)
+    assert (m / (m + spread_of_rows) < s / (1 + s)).all()
 
 
 @settings(max_examples=40, deadline=None)

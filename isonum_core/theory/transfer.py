@@ -73,8 +73,9 @@ def centred_readout_constant(
 def hidden_readout_constant(
     w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], beta: Float[Tensor, " d"]
 ) -> Float[Tensor, "*b"]:
-    """kappa of g = <beta, h>, a probe of the hidden state. Sees the spectrum of F(h), not the mean of W.
+    """kappa of g = <beta, h>, a probe of the hidden state with these coefficients. No row gauge changes it.
 
+    A change of basis does, if beta stays: it is then another probe (over its own variance, see `readout_spectrum`).
     Over unit beta: at most 1 / l_min(F), on average tr(F^-1) / d >= d / tr F, with equality for isotropic F.
     """
     return transfer_constant(w, h, beta.expand(h.shape))
