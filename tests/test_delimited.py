@@ -223,9 +223,13 @@ def test_a_first_line_that_may_be_names_or_data_is_asked_about(text):
         ("1,5\n2,5\n3,75\n", "counts the rows, or these are decimal commas"),
         ('a,b\n"1,5","2,5"\n', "got '1,5'. A decimal comma, or thousands?"),
         ("a;b\n1,234;5\n2,345;6\n", "got '1,234'. A decimal comma, or thousands?"),
+        ('a\n"1,234.5"\n"2,000.0"\n', "got '1,234.5'. A decimal comma, or thousands?"),
+        ('v\n"[0.5, 1.5]"\n"[1.0, 2.0]"\n', r"got '\[0.5, 1.5\]'. .* Lists are read from .parquet"),
         ("a;b\n1.234,5;5\n2,5;6\n", r"got '1.234,5'"),
         ("a;b\n1.5;5\n2,5;6\n", "in line 2, .* got '1.5'"),
         ("a;b\n1.500;0,5\n2;0,25\n", "in line 2, .* got '1.500'"),
+        # that one rounds to 2^53, so it is not larger once it is a float
+        ("a\n9007199254740993\n1\n", "got 9007199254740993: float64 would round"),
         ("price\n$5\n$6\n", "got '\\$5'. Write it as a number"),
         ("a\n1\n#DIV/0!\n", "line 3, .*got '#DIV/0!'"),
         ("a\n1\n0x10\n", "got '0x10'"),

@@ -119,7 +119,11 @@ def test_tokens_options(capsys, tmp_path):
     [
         ("scores", np.arange(5.0), "states of shape (n, d), one sample a row"),
         ("scores", np.ones((2, 2, 2)), "got (2, 2, 2). Padding must not count: --mask FILE is true where a row counts"),
-        ("scores", np.array([[1.0, np.nan], [1, 2]]), "1 of 2 rows with NaN or infinity, the first at row 0"),
+        (
+            "scores",
+            np.array([[1.0, np.nan], [1, 2]]),
+            "1 of 2 rows with NaN or infinity, the first at row 1, from 1. Fill or --mask",
+        ),
         ("scores", np.ones((0, 3)), "no rows are left"),
         ("scores", np.ones((3, 0)), "d >= 1, got (3, 0)"),
         ("scores", np.ones((3, 2), dtype=bool), "real numbers were expected in x.npy, got bool"),
@@ -154,6 +158,7 @@ def layers(tmp_path_factory):
     np.save(folder / "one.npy", states[1])
     np.save(folder / "flat.npy", states[1].reshape(-1, 5))
     np.savetxt(folder / "flat.csv", mask.reshape(-1).astype(int), fmt="%d")
+    np.savetxt(folder / "nothing.csv", np.zeros(mask.size), fmt="%d")
     return folder, states, mask
 
 
@@ -203,11 +208,23 @@ def test_layers_for_people_and_machines(capsys, layers):
     [
         ("all.npy", "flat.csv", "a mask of shape (3, 4, 6) or (4, 6), true where a row of"),
         ("flat.npy", "one.npy", "a mask of true and false, or of 1 and 0, was expected in one.npy"),
+        ("flat.npy", "nothing.csv", "no rows are left. Expected at least one row to count: check the mask"),
     ],
 )
 def test_masks_that_do_not_fit(capsys, layers, file, mask, words):
     status, _, err = _run(capsys, "scores", str(layers[0] / file), "--mask", str(layers[0] / mask))
     assert status == 2 and words in err and err.count("\n") == 1
+
+
+def test_gaps_are_found_where_a_row_counts(capsys, layers, tmp_path):
+    """A gap under the mask is no gap; one beside it has its place, counted from 1."""
+    folder, states, mask = layers
+    for value, status in ((~mask, 0), (mask & (np.arange(6) == 1), 2)):
+        np.save(tmp_path / "x.npy", np.where(value[..., None], np.nan, states))
+        np.save(tmp_path / "mask.npy", mask)
+        code, _, err = _run(capsys, "scores", str(tmp_path / "x.npy"), "--mask", str(tmp_path / "mask.npy"))
+        assert code == status
+    assert "got 12 of 48 rows with NaN or infinity, the first at row 1, 1, 2, from 1" in err
 
 
 def test_measures_and_radius_on_the_command_line(capsys, tmp_path):

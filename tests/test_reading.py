@@ -76,7 +76,8 @@ def test_whole_numbers_beyond_float64_are_refused(tmp_path, x):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "bits"), [("float16", 11), ("bfloat16", 8), ("float8_e4m3fn", 4), ("float8_e5m2", 3)]
+    ("dtype", "bits"),
+    [("float16", 11), ("bfloat16", 8), ("float8_e4m3fn", 4), ("float8_e5m2", 3), ("float8_e5m2fnuz", 3)],
 )
 def test_few_digits_are_read_exactly_and_noted(tmp_path, dtype, bits):
     x = torch.tensor([[0.5, 1.0], [1.5, -2.0]])  # values that each of these types has

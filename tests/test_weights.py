@@ -83,6 +83,23 @@ def test_a_changed_vocabulary_is_told_with_both_shapes(folder):
     refused(folder, r"embeddings.word_embeddings.weight was expected as \(25, 8\), as config.json .* got \(20, 8\)")
 
 
+@pytest.mark.parametrize("kind", ["GPT2LMHeadModel", "GPT2Model"])
+def test_blocks_that_the_configuration_leaves_out_are_told(tmp_path, kind):
+    """transformers drops them without a word: another model, with a shallower last state."""
+    config = transformers.GPT2Config(n_embd=8, n_layer=2, n_head=2, vocab_size=20, tie_word_embeddings=False)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    kind = getattr(transformers, kind)
+    assert load_checkpoint(tmp_path, model_class=kind).model.config.n_layer == 2  # a head left out is no block
+    configured(tmp_path, n_layer=1)
+    with pytest.raises(IsonumError, match="blocks as config.json .* got 11 weights of more, as transformer.h.1"):
+        load_checkpoint(tmp_path, model_class=kind)
+
+
+def test_parts_without_an_index_are_told(folder):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    refused(folder, "model.safetensors or an index was expected in .*, got model-00001-of-00002.safetensors. Fetch")
+
+
 def test_an_adapter_wants_its_base_model(folder):
     (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
     (folder / "config.json").rename(folder / "adapter_config.json")

@@ -114,7 +114,8 @@ def _stored(path: Path, key: str | None, header: str) -> tuple[np.ndarray | Tabl
         tensors = dict(_tensors(torch.load(path, map_location="cpu", weights_only=True), ""))
         x = tensors[_choose(path, list(tensors), key)].detach()
     if x.is_floating_point() and (few := torch.finfo(x.dtype)).bits < 32:
-        return x.float().numpy(), [_precision(few.dtype, few.eps)]
+        eps = 0.25 if x.dtype == torch.float8_e5m2fnuz else few.eps  # two bits after the point, though torch says three
+        return x.float().numpy(), [_precision(few.dtype, eps)]
     return x.numpy(), []
 
 

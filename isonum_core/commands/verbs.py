@@ -43,8 +43,7 @@ def _clouds(x: np.ndarray, notes: list[str], options: argparse.Namespace) -> dic
     if not 2 <= x.ndim <= 4 or (x.ndim > 2 and options.mask is None):
         raise IsonumError(
             f"states of shape (n, d), one sample a row, or (B, T, d) or (L, B, T, d) with --mask were expected in "
-            f"{options.file}, got {x.shape}. Padding must not count: --mask FILE is true where a row counts, none if "
-            "all do."
+            f"{options.file}, got {x.shape}. Padding must not count: --mask FILE is true where a row counts, or none."
         )
     mask = np.ones(x.shape[:-1], dtype=bool)
     if options.mask not in (None, "none"):
@@ -58,6 +57,11 @@ def _clouds(x: np.ndarray, notes: list[str], options: argparse.Namespace) -> dic
         )
     layered = x.ndim == 4 or mask.ndim < x.ndim - 1
     mask = np.broadcast_to(mask, x.shape[:-1])
+    if len(gaps := np.argwhere(mask & ~np.isfinite(x).all(-1)) + 1):
+        raise IsonumError(
+            f"numbers were expected in every row of {options.file}, got {len(gaps)} of {mask.sum()} rows with NaN or "
+            f"infinity, the first at row {', '.join(map(str, gaps[0]))}, from 1. Fill or --mask them."
+        )
     return {k: x[k][mask[k]] for k in range(len(x))} if layered and not options.pool else {None: x[mask]}
 
 

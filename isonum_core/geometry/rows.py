@@ -52,7 +52,8 @@ def accepted_rows(x: object, mask: Array | None = None) -> tuple[Tensor, int]:
         total, x = x.shape[0], x[mask]
         dropped = total - x.shape[0]
     if x.shape[0] == 0:
-        raise IsonumError(f"no rows are left: the mask dropped all {dropped}. Expected at least one row to count.")
+        why = f": the mask dropped all {dropped}" if dropped else ""
+        raise IsonumError(f"no rows are left{why}. Expected at least one row to count: check the mask.")
     if x.dtype in (torch.float16, torch.bfloat16):
         bits = 11 if x.dtype == torch.float16 else 8
         warnings.warn(

@@ -52,7 +52,7 @@ def load_checkpoint(
 
     From the hub, files already in its cache are used; others are fetched only if HF_HUB_OFFLINE=0 was set when Python
     started. Raises IsonumError on a missing folder or file, an abbreviated or missing revision, faults of the folder
-    (networks.weights), a wrong hash, and weights that are missing or have another shape than config.json says.
+    (networks.weights), a wrong hash, weights that are missing, of another shape, or of blocks that config.json lacks.
     """
     folder = Path(id_or_path)
     if folder.is_dir():
@@ -122,6 +122,13 @@ def load_folder(folder: Path, name: str, revision: str | None, source: str, sha2
         raise IsonumError(
             f"every weight of {type(model).__name__} was expected in the checkpoint, got none for {len(absent)}, "
             f"the first {absent[0]}: they would be random. Choose the model_class that the checkpoint was saved from."
+        )
+    index = rf"^{model.base_model_prefix}\.|\d+"
+    known = {re.sub(index, "", name) for name in model.state_dict()}
+    if more := sorted(weight for weight in report["unexpected_keys"] if re.sub(index, "", weight) in known):
+        raise IsonumError(
+            f"as many blocks as config.json says were expected, got {len(more)} weights of more, as {more[0]}. "
+            "Put back the config.json that the weights were saved with."
         )
     return Checkpoint(model.eval(), tokenizer, dict(id=name, revision=revision, source=source, sha256=found))
 

@@ -43,6 +43,10 @@ def whole_files(folder: Path) -> list[Path]:
     _object("config.json", (folder / "config.json").read_bytes())
     index = folder / "model.safetensors.index.json"
     named = set(_object(index.name, index.read_bytes()).get("weight_map", {}).values()) if index.is_file() else set()
+    if not named and folder / "model.safetensors" not in files:
+        raise IsonumError(
+            f"model.safetensors or an index was expected in {folder}, got {files[0].name}. Fetch the index."
+        )
     if absent := sorted(named - {path.name for path in files}):
         raise IsonumError(
             f"{len(named)} files of weights were expected, as {index.name} has it, got all but {', '.join(absent)}. "
