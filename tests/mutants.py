@@ -39,7 +39,7 @@ MUTANTS = (
     Mutant(
         "no centring",
         MOMENTS,
-        (("    y = x - shift\n", "    y = x - 0\n"), ("    y -= rest\n", "    rest = rest - shift\n")),
+        (("    y = x - shift\n", "    y = x - 0\n"), ("    y += -rest  #", "    rest = rest - shift  #")),
         FIELDS,
         dict(n=200, d=9),
     ),

@@ -1,9 +1,9 @@
-"""Values and slopes of the two products against autograd's own rules."""
+"""Values and slopes of the three products against autograd's own rules."""
 
 import pytest
 import torch
 
-from isonum_core.geometry.products import gram, quadratic
+from isonum_core.geometry.products import gram, quadratic, squared_lengths
 
 
 def normal(rng, *shape):
@@ -26,7 +26,9 @@ def test_slopes_pass_gradcheck_and_second_order_where_it_is_offered(rng):
     a = normal(rng, 4, 3)
     b = normal(rng, 3, 3).detach()
     assert torch.autograd.gradcheck(lambda x: quadratic(x, b + b.T), a)
-    assert torch.autograd.gradgradcheck(gram, a)
+    for f in (gram, squared_lengths):
+        assert torch.autograd.gradcheck(f, a) and torch.autograd.gradgradcheck(f, a)
+    assert torch.equal(squared_lengths(a), a.square().sum(1))
     with pytest.raises(
         RuntimeError, match="does not require grad|differentiate twice"
     ):  # rather than a wrong second slope

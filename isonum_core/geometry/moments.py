@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-from isonum_core.geometry.products import gram, quadratic
+from isonum_core.geometry.products import gram, quadratic, squared_lengths
 from isonum_core.geometry.rows import Array, accepted_rows, inverse_lengths, merged_chunks
 
 # Rows per float32 product. Products are float32 (fast), sums over chunks are float64 (accurate): with 8192 rows the
@@ -217,9 +217,9 @@ def _moments(x: Tensor) -> Moments:
     # the mean will do: its last digits do not matter.
     shift = x.new_full((n,), 1 / n) @ x.detach()
     y = x - shift
-    rest = y.mean(0)
-    y -= rest
-    q = y.square().sum(1)  # y * y would be passed through twice on the way back
+    rest = y.sum(0) / n
+    y += -rest  # as -= and mean, without their two more passes through the rows on the way back
+    q = squared_lengths(y)
     unit = q.detach().amax().clamp_min(torch.finfo(q.dtype).tiny)  # third powers in units of it, or they leave float32
     return Moments(
         directions=Directions(n, (inverse @ x).double(), zeros),
