@@ -84,7 +84,10 @@ def test_the_summary_counts_every_claim_once():
     line = summary(CLAIMS)
     total, *parts = map(int, re.findall(r"\d+", line))
     assert total == len(CLAIMS) == sum(parts)
-    assert summary([dict(verdict="mixed"), dict(verdict="proved")]) == "Of 2 claims, these are the verdicts: 1 proved, 1 mixed."
+    assert (
+        summary([dict(verdict="mixed"), dict(verdict="proved")])
+        == "Of 2 claims, these are the verdicts: 1 proved, 1 mixed."
+    )
 
 
 def test_a_reference_has_the_role_of_what_it_points_at():
