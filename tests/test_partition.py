@@ -136,6 +136,20 @@ def test_what_is_certified():
     assert partition_isotropy(torch.ones(4, 3, dtype=torch.float64), 2.0).certified == ("minimum", "maximum")
 
 
+def test_the_maximum_is_certified_up_to_the_stated_radius():
+    """r g / |g| contracts while r L < |wbar| - r L, L = exp(rD) l_max < D^2 / 4: the last such r, by bisection."""
+    w = head(0, mean=0.2, decay=3.0)  # one long axis, or no neighbour of the top eigenvalue shows
+    size, width = float(w.mean(0).norm()), float(torch.pdist(w).max())
+    top = float(torch.linalg.eigvalsh(torch.cov(w.T, correction=0))[-1])
+    last, first = 1e-3, 10.0
+    for _ in range(16):
+        r = (last * first) ** 0.5
+        last, first = (r, first) if "maximum" in partition_isotropy(w, r).certified else (last, r)
+    bend = top * math.exp(last * width)
+    # Never beyond. Just before, what the last step leaves is divided by how little the map contracts, and may not pass.
+    assert 0.8 < last / (size / (2 * bend)) < 1.001 and bend < width**2 / 4
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_certified_ends_are_global_on_the_circle(seed):
     g = np.random.default_rng(seed)

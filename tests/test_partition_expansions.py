@@ -96,6 +96,12 @@ def test_first_order_is_its_statement(rng, r):
     assert found.lower == pytest.approx(max(push - slack, 0), rel=1e-12)
 
 
+def test_unless_told_the_sphere_is_the_unit_sphere(rng):
+    """As in Mu and Viswanath, whose Z(c) is over |c| = 1."""
+    w = torch.from_numpy(rng.normal(size=(50, 4)))
+    assert first_order(w) == first_order(w, 1.0) and isotropy_order_one(w) == isotropy_order_one(w, 1.0)
+
+
 @pytest.mark.parametrize("r", [0.01, 0.7, 5.0, 40.0])
 def test_the_bounds_on_both_ends_are_their_statement(r):
     """Lemma: <wbar, h> + phi(-rD) h'Ch <= log Z/N <= <wbar, h> + min(phi(rD) h'Ch, r^2 D^2 / 8), and <= r max |w_i|."""
