@@ -122,3 +122,12 @@ def test_an_absent_package_and_other_bytes_are_each_one_sentence(load, facts, mo
     monkeypatch.setattr(packaged, "_located", lambda **facts: tmp_path / "weights.gguf")
     with pytest.raises(IsonumError, match="was expected to have sha256 .* nothing was loaded"):
         load()
+
+
+@needs_smollm2
+def test_a_conversion_without_its_packages_says_which_to_install(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISONUM_CACHE", str(tmp_path))
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None if name == "gguf" else name)
+    with pytest.raises(IsonumError, match="got no gguf. Run: pip install gguf"):
+        packaged.smollm2()
+    assert not [*tmp_path.iterdir()]

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -122,10 +123,11 @@ def _located(package: str, version: str, file: str, sha256: str) -> Path:
 
 def _convert(path: Path, folder: Path) -> None:
     """GGUF to float16 safetensors with tokenizer. The folder appears whole or not at all, whoever else converts."""
-    missing = [name for name in ("gguf", "accelerate") if not _installed(name)]
+    missing = [name for name in ("gguf", "accelerate") if find_spec(name) is None]
     if missing:
         raise IsonumError(
-            f"{path.name} is converted once with {' and '.join(missing)}: pip install {' '.join(missing)}."
+            f"gguf and accelerate were expected, to convert {path.name} once, got no {' and no '.join(missing)}. Run: "
+            f"pip install {' '.join(missing)}"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
@@ -154,10 +156,3 @@ def _convert(path: Path, folder: Path) -> None:
             os.rename(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _installed(name: str) -> bool:
-    try:
-        return bool(metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return False
