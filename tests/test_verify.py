@@ -144,9 +144,13 @@ def test_a_provisional_row_that_differs_is_told_and_is_not_red(path, monkeypatch
     with pytest.raises(SystemExit):
         commands._verify(options)
     assert "DIFFERS: norm" in capsys.readouterr().out
-    monkeypatch.setattr(walk, "provisional", lambda config: config.seed == 0, raising=False)
+    monkeypatch.setattr(walk, "provisional", lambda config: {"norm"} if config.seed == 0 else set(), raising=False)
     text = commands._verify(options)
     assert "DIFFERS, provisional: norm" in text and "5 of 6 hold. 1 differ among rows" in text
+    # Another column's licence does not cover it.
+    monkeypatch.setattr(walk, "provisional", lambda config: {"steps"}, raising=False)
+    with pytest.raises(SystemExit):
+        commands._verify(options)
 
 
 def test_minutes_end_the_comparison_between_two_configurations(path):

@@ -5,7 +5,7 @@
     run(config) -> list[dict]          rows; may take a second argument `device`, else it runs on the CPU alone
     TOLERANCES = {"loss": {"cpu": 1e-9, "cuda": 1e-3}}     for every column of floats
     MAY_BE_MISSING = {"skill"}         columns of floats that may be None or NaN (written as an empty cell)
-    provisional(config) -> bool        whether another processor is known to give other rows; none are without it
+    provisional(config) -> set[str]    columns that another processor is known to change; none are without it
 
 Tolerance t allows |a - b| <= t max(1, |a|). Everything that is not a float is compared exactly.
 """
@@ -45,7 +45,7 @@ class Study:
         self.takes_device = "device" in inspect.signature(module.run).parameters
         self.tolerances: dict[str, dict[str, float]] = getattr(module, "TOLERANCES", {})
         self.may_be_missing = frozenset(getattr(module, "MAY_BE_MISSING", ()))
-        self.provisional = getattr(module, "provisional", lambda config: False)
+        self.provisional = getattr(module, "provisional", lambda config: set())
 
     def key(self, config: Any) -> Cells:
         """The cells that stand for a configuration in the table."""

@@ -30,6 +30,8 @@ COLUMNS = ("nll", "nmse", "nmse_one", "crps", "skill", "skill_one", "iso_input",
 _MOVED = {"nmse": 0.02, "skill": 0.02, "skill_one": 0.03, "logit_pr": 0.1, "two_nn": 0.15}
 _MOVED |= {name: 0.02 for name in ("mean_cosine", "mean_share", "cos_block1", "cos_block2")}
 _MOVED |= {name: 0.05 for name in ("partition_isotropy", "partition_isotropy_centred")}
+# k-means takes another start where a state has moved a little; the cosine within its clusters jumps.
+JUMPY = {"cluster_cosine"}
 TOLERANCES = {name: {"cpu": _MOVED.get(name, 5e-3), "cuda": 5 * _MOVED.get(name, 5e-3)} for name in COLUMNS}
 
 
