@@ -22,6 +22,8 @@ from docutils import nodes
 from isobook.cache import fingerprint
 from isobook.cite import bibtex, citation, first_sentence, tex_title
 from isobook.crate import crate
+from isobook.icons import used
+from isobook.mathjax import height, width
 from isobook.render import MIME as RENDERED_MIME
 from isobook.strict import ran
 from nbformat import v4
@@ -49,6 +51,32 @@ def test_both_sides_use_one_mime_type():
 )
 def test_the_title_is_the_first_sentence(caption, sentence):
     assert first_sentence(caption) == sentence
+
+
+# Widths in em as a browser measured them once.
+@pytest.mark.parametrize(
+    "tex, measured",
+    [
+        ("d", 0.56),
+        ("M=\\mu^\\top\\Cov(h)^{-1}\\mu", 9.15),
+        (r"\log Z(h)", 3.8),
+        (r"\R^d", 1.26),
+        (r"\cos_F(M,N)=\langle M,N\rangle_F/(\|M\|_F\|N\|_F)", 17.98),
+    ],
+)
+def test_the_room_kept_for_a_formula_is_about_what_it_takes(tex, measured):
+    assert abs(width(tex) - measured) <= max(0.5, 0.25 * measured)
+
+
+def test_rows_and_fractions_take_height():
+    assert height("a=b") < height(r"a=\frac1b") < height(r"a&=\frac1b\\c&=d")
+
+
+def test_the_icons_kept_are_those_that_pages_name_and_the_style_sheet_sets():
+    css = '.fa-moon:before{content:"\\f186"}.fa-find:before,.fa-search:before{content:"\\f002"}.note{--icon:"\uf0c1"}'
+    css += '.fa-dog:before{content:"\\f6d3"}'
+    texts = ['<i class="fa-solid fa-search fa-lg"></i>', 'i.className = "fa-moon"']
+    assert used(texts, css) == {0xF186, 0xF002, 0xF0C1}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import http.server
 import json
 import re
@@ -162,11 +163,14 @@ def tab(reader, server):
 
 
 def settle(page):
-    """Wait for pictures and mathematics."""
+    """Wait for pictures and mathematics, also for what is far from the reader."""
     page.evaluate(
         """async () => {
             for (const picture of document.images) picture.loading = "eager";
-            if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+            if (window.MathJax && MathJax.startup) {
+                await MathJax.startup.promise;
+                await MathJax.startup.document.lazyTypesetAll();
+            }
             await document.fonts.ready;
             // A picture that cannot be loaded has no width, which the tests look at.
             await Promise.allSettled([...document.images].map(picture => picture.decode()));
@@ -252,6 +256,34 @@ def test_a_page_in_light_dark_and_on_a_phone(page, tab, server, axe):
     assert not tab.trouble
 
 
+SHIFTS = """window.shifted = 0; new PerformanceObserver(list => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({type: "layout-shift", buffered: true});"""
+
+
+@with_browser
+@pytest.mark.parametrize("page", sorted(LAST_FIGURES))
+def test_a_first_visit_is_light_and_holds_still(page, browser, server):
+    context, sizes = browser.new_context(viewport={"width": 1280, "height": 800}), []
+
+    def weigh(answer):
+        if answer.ok:  # fonts and pictures are packed already; all else a host sends packed
+            body, packed = answer.body(), answer.url.endswith((".png", ".woff", ".woff2"))
+            sizes.append(len(body if packed else gzip.compress(body, 6)))
+
+    context.on("response", weigh)
+    tab = context.new_page()
+    tab.add_init_script(SHIFTS)
+    tab.goto(server + page, wait_until="load")
+    tab.evaluate("MathJax.startup.promise")
+    tab.wait_for_timeout(500)
+    shifted, stops = tab.evaluate("[window.shifted, document.querySelectorAll('mjx-container[tabindex]').length]")
+    assert sum(sizes) <= 800 * 1024
+    assert shifted <= (0.05 if page != "book/figures.html" else 0.1)
+    assert stops == 0
+    context.close()
+
+
 def assert_landed(page, figure):
     """The figure of the permanent address is what the reader sees, with its button to copy a citation."""
     page.wait_for_function(
@@ -263,7 +295,7 @@ def assert_landed(page, figure):
 def assert_mathematics(page):
     """Every formula is typeset, and none as an error."""
     raw, wrong = page.evaluate(
-        """[".math:not(:has(mjx-container))", "mjx-merror, [data-mjx-error]"].map(
+        """[".math:not(:has(mjx-math))", "mjx-merror, [data-mjx-error]"].map(
             selector => [...document.querySelectorAll(selector)].map(e => e.textContent)
         )"""
     )

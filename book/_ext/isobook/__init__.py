@@ -9,16 +9,17 @@ gallery    the page of all figures
 claims     the table of claims with their verdicts
 publish    files, permanent addresses, index.json
 crate      the RO-Crate that describes all of it to machines
-mathjax    mathematics rendered by files of this site
+mathjax    mathematics rendered by files of this site, when the reader comes near it
+icons      the icons that pages use, and no others
 pages      small repairs and additions to single pages
 """
 
 from __future__ import annotations
 
-from isobook import cache, cite, claims, crate, execute, gallery, mathjax, pages, publish, render, strict
+from isobook import cache, cite, claims, crate, execute, gallery, icons, mathjax, pages, publish, render, strict
 
 
 def setup(app):
-    for part in (cache, execute, cite, render, strict, gallery, claims, mathjax, pages, publish, crate):
+    for part in (cache, execute, cite, render, strict, gallery, claims, mathjax, pages, publish, icons, crate):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": False}

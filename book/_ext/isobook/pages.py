@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 from jupyter_cache import get_cache
 
+from isobook.render import MIME
+
 # Roles that docutils 0.21 writes on bibliographies, where they contradict each other (axe: critical), and ids that
 # sphinx-proof writes on every theorem and proof, though an id may stand only once.
 SURPLUS = (' role="list"', ' role="doc-biblioentry"', ' role="doc-backlink"', ' id="proof-content"', ' id="proof"')
@@ -26,6 +28,9 @@ def offer_notebook(app, pagename, templatename, context, doctree):
     if app.config.nb_execution_mode == "cache":
         # myst_nb writes the notebook without its outputs whenever they came from the cache.
         _, notebook = get_cache(app.config.nb_execution_cache_path).merge_match_into_notebook(notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):  # the figure in five formats is on the site; here its picture is enough
+            output.get("data", {}).pop(MIME, None)
     target = Path(app.outdir) / "_sources" / f"{pagename}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
