@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isonum_core.errors import IsonumError
-from isonum_core.theory.toys.optimisers import ARMS, Optimisers, _direction, run, train_head
+from isonum_core.theory.toys.optimisers import ARMS, Optimisers, _direction, _draw, run, train_head
 
 SHORT = Optimisers(seeds=(0, 1), vocabulary=30, unused=4, contexts=8, d=4, steps=60, every=20)
 
@@ -117,6 +117,24 @@ def test_any_row_can_be_computed_alone():
         assert a.keys() == b.keys()
         # A batched product may sum in another order: rounding, carried through 60 steps.
         assert all(abs(a[k] - b[k]) < 1e-9 for k in a if k != "arm")
+
+
+@pytest.mark.parametrize("arm", ["SGD", "label smoothing", "Adam, uniform"])
+def test_a_source_is_its_description(arm):
+    """Zipf frequencies but for taste, tokens that are never a target, a share of the uniform distribution, entropy."""
+    config, how = Optimisers(contexts=4000), ARMS[arm]
+    p, frequency, entropy, w, m, e = _draw(config, how, 0)
+    floor = how.smoothing / config.vocabulary
+    assert torch.allclose(p.sum(1), torch.ones(4000).double(), rtol=1e-13) and torch.equal(frequency, p.mean(0))
+    assert p[:, -config.unused :].unique().tolist() == pytest.approx([floor]) and (p[:, : -config.unused] > floor).all()
+    assert float(entropy) == pytest.approx(float(torch.distributions.Categorical(p).entropy().mean()), rel=1e-12)
+    rank = torch.arange(1, 109).double().log()
+    seen = (frequency[:108] - floor).log()
+    slope = float(((rank - rank.mean()) * seen).sum() / ((rank - rank.mean()) ** 2).sum())
+    assert slope == pytest.approx(-how.zipf, abs=0.2)  # taste moves each token by about half a nat: 0.05 of slope
+    # Rows of length 1/3, and a matrix near the identity with entries of deviation 0.1: a fifth is ample at these sizes.
+    rms = [float(t.square().sum(1).mean().sqrt()) for t in (w, e, m - torch.eye(8))]
+    assert rms == pytest.approx([1 / 3, 1 / 3, 0.1 * 8**0.5], rel=0.2)
 
 
 def test_an_arm_is_trained_once_and_again_for_another_configuration():
