@@ -28,6 +28,18 @@ def test_the_sum_of_rows_is_conserved_where_the_proof_says_so_and_only_there():
         assert max(last(rows, arm, "kl")) < min(first)
 
 
+@pytest.mark.parametrize("arm", ["label smoothing", "z-loss", "tied Adam"])
+def test_the_excess_is_the_divergence_of_the_forecasts(arm):
+    """KL(target || softmax(W h)) a context, whatever else the loss holds; states and weights are of one step."""
+    for state in train_head(SHORT, arm):
+        for i, seed in enumerate(SHORT.seeds):
+            p, frequency, *_ = _draw(SHORT, ARMS[arm], seed)
+            q = (state.h[i] @ state.w[i].T).log_softmax(-1)
+            kl = (torch.special.xlogy(p, p) - p * q).sum(-1).mean()
+            assert float(state.excess[i]) == pytest.approx(float(kl), rel=1e-11)
+            assert torch.equal(state.frequency[i], frequency)
+
+
 def test_weight_decay_shrinks_the_sum_by_exactly_its_factor():
     states = train_head(SHORT, "weight decay")
     arm = ARMS["weight decay"]
