@@ -71,7 +71,10 @@ def test_rules_are_those_of_torch(rule, peer):
 def test_coupled_adam_is_adam_whose_rows_share_one_second_moment():
     g = torch.Generator().manual_seed(0)
     gradient = torch.randn(5, 3, generator=g, dtype=torch.float64)
-    zeros = lambda: (torch.zeros(5, 3).double(), torch.zeros(5, 3).double())  # noqa: E731
+
+    def zeros():
+        return torch.zeros(5, 3).double(), torch.zeros(5, 3).double()
+
     found = _direction("coupled", gradient, zeros(), 1, shared=True)
     assert torch.allclose(found, gradient / ((gradient**2).mean(0).sqrt() + 1e-8), rtol=1e-12)
     alone = _direction("coupled", gradient, zeros(), 1, shared=False)
