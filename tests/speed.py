@@ -145,27 +145,29 @@ def rows():
             c = cosine_similarity(x)
             return (c.sum() - len(x)) / (len(x) * (len(x) - 1))
 
-        ours = lambda x=x: mean_cosine(Directions.of(x))  # noqa: E731
+        def ours(x=x):
+            return mean_cosine(Directions.of(x))
+
         yield f"mean cosine {n} x 768", "scikit-learn, n x n", peer, ours, "X.sum()", lambda x=x: x.sum()
     x = states(8192, 768) + 1e3
-    moments = lambda: Moments.of(x).covariance  # noqa: E731
-    gemm = ("float32 X'X", lambda: x.T @ x)
-    yield "moments 8192 x 768", "float64 X'X", lambda: x.double().T @ x.double(), moments, *gemm
-    pca = lambda: IncrementalPCA(batch_size=2048).fit(x.numpy())  # noqa: E731
-    yield "moments 8192 x 768", "IncrementalPCA", pca, moments, *gemm
+    peers = {
+        "float64 X'X": lambda: x.double().T @ x.double(),
+        "IncrementalPCA": lambda: IncrementalPCA(batch_size=2048).fit(x.numpy()),
+    }
+    for name, peer in peers.items():
+        yield "moments 8192 x 768", name, peer, lambda: Moments.of(x).covariance, "float32 X'X", lambda: x.T @ x
     x32 = states(4096, 32)
     if TwoNN:
         yield "TwoNN 4096 x 32", "scikit-dimension", lambda: TwoNN().fit(x32.numpy()), lambda: two_nn(x32)
     for d in (512, 4096):
         x = states(2000, d) + 3 * torch.randn(8, d)[torch.arange(2000) % 8]
-        gram = ("X X'", lambda x=x: x @ x.T)
-        ours = lambda x=x: cluster_centred_cosine(x, np.random.default_rng(0))  # noqa: E731
         yield (
             f"cluster-centred cosine 2000 x {d}",
             "the published steps",
             lambda x=x: published_clusters(x),
-            ours,
-            *gram,
+            lambda x=x: cluster_centred_cosine(x, np.random.default_rng(0)),
+            "X X'",
+            lambda x=x: x @ x.T,
         )
 
 

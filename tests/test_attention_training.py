@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
-from isonum_core.theory.toys.attention_training import Config, run
+from isonum_core.theory.attention import Attention
+from isonum_core.theory.toys.attention_training import Config, _logits, _start, run
 
 SHORT = Config(steps=20, every=10, sequences=8)
 
@@ -17,6 +19,17 @@ def test_a_run_does_not_see_the_others():
     alone, beside = pd.DataFrame(run(replace(SHORT, seeds=(1,)))), pd.DataFrame(run(replace(SHORT, seeds=(0, 1))))
     pd.testing.assert_frame_equal(alone, beside[beside.seed == 1].reset_index(drop=True), rtol=1e-9)
     assert run(replace(SHORT, seeds=(1,)))[0]["excess"] != run(SHORT)[0]["excess"]
+
+
+def test_states_are_tokens_plus_what_they_read():
+    tokens, _, embeddings, _, head = _start(SHORT, 3)
+    scores = torch.randn(1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found, alone = (_logits(tokens[None], embeddings[None], a, head[None])[0] for a in (scores[None], None))
+    for i, sequence in enumerate(tokens):
+        x = embeddings[sequence]
+        rows = slice(i * SHORT.length, (i + 1) * SHORT.length)
+        assert torch.allclose(found[rows], (x + Attention.of(x, scores[0]).mean) @ head.T, atol=1e-12)
+        assert torch.allclose(alone[rows], x @ head.T, atol=1e-12)
 
 
 @pytest.mark.parametrize("arm", ["attention", "uniform", "none"])

@@ -191,12 +191,14 @@ def test_bounds_are_their_formulas():
     for name, (band, lower, upper) in want.items():
         assert float(band.lower) == pytest.approx(lower, rel=1e-13), name
         assert float(band.upper) == pytest.approx(upper, rel=1e-13), name
-    # beyond the range in which exp is a number only Hoeffding, or nothing, is left
-    far = torch.tensor([499.0, 501.0], dtype=torch.float64)
-    tiny = torch.tensor([1e-300, 1e-300], dtype=torch.float64)
-    assert kl_band(tiny, far).upper[0] < 1e-80 and kl_band(tiny, far).upper[1] == far[1] ** 2 / 8
-    assert reverse_kl_band(tiny, far).upper[0] < 1e-80 and reverse_kl_band(tiny, far).upper[1] == far[1] ** 2 / 8
-    assert one_sided_kl_band(tiny, far, far).upper[0] < 1e-80 and one_sided_kl_band(tiny, far, far).upper[1].isinf()
+    # beyond the range in which exp is a number only Hoeffding, or nothing, is left, for a variance of zero too
+    far = torch.tensor([700.0, 720.0, 720.0], dtype=torch.float64)
+    tiny = torch.tensor([1e-305, 1e-305, 0.0], dtype=torch.float64)
+    for band in (kl_band(tiny, far), reverse_kl_band(tiny, far)):
+        assert band.upper[0] < 1e-3 and band.upper[1:].equal(far[1:] ** 2 / 8)
+    assert (
+        one_sided_kl_band(tiny, far, far).upper[0] < 1e-4 and one_sided_kl_band(tiny, far, far).upper[1:].isinf().all()
+    )
     assert float(variance_bound(v, wide)) == pytest.approx(4 * 0.3, rel=1e-14)
 
 

@@ -267,6 +267,10 @@ CASES = {
     "one blob": lambda rng: gaussian(rng, 150, 8),
     "three clusters": lambda rng: clusters(rng, 3, 150, 8),
     "a batch of series": lambda rng: clusters(rng, 4, 120, 6).reshape(6, 20, 6),
+    "a pair and one row": lambda rng: (
+        torch.cat([clusters(rng, 2, 80, 4), torch.eye(4)[[0, 0, 1]].double() * 900])
+        + torch.from_numpy(rng.normal(size=(83, 4)))
+    ),
     "more than are sampled": lambda rng: gaussian(rng, 2300, 4),  # one cluster: 2000 drawn, then 1000 of them
 }
 
@@ -278,6 +282,8 @@ def test_the_published_measure_equals_its_twin(rng, case):
     value, k = twin_cluster_centred_cosine(x, 5)
     assert len(got.sizes) == k and sum(got.sizes) == min(2000, x.shape[:-1].numel())
     assert got.value == pytest.approx(value, rel=1e-9, abs=1e-12)
+    assert got.expected == pytest.approx(np.mean([-1 / (m - 1) for m in got.sizes if m > 1]))
+    assert ({1, 2} <= set(got.sizes)) == (case == "a pair and one row")
 
 
 def test_it_reports_cluster_size_whatever_the_spectrum(rng):

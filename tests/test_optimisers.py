@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isonum_core.errors import IsonumError
-from isonum_core.theory.toys.optimisers import ARMS, Optimisers, _direction, run, train_head
+from isonum_core.theory.toys.optimisers import ARMS, Optimisers, _direction, _draw, run, train_head
 
 SHORT = Optimisers(seeds=(0, 1), vocabulary=30, unused=4, contexts=8, d=4, steps=60, every=20)
 
@@ -26,6 +26,18 @@ def test_the_sum_of_rows_is_conserved_where_the_proof_says_so_and_only_there():
     for arm in ARMS:
         first = [row["kl"] for row in rows if row["arm"] == arm and row["step"] == 0]
         assert max(last(rows, arm, "kl")) < min(first)
+
+
+@pytest.mark.parametrize("arm", ["label smoothing", "z-loss", "tied Adam"])
+def test_the_excess_is_the_divergence_of_the_forecasts(arm):
+    """KL(target || softmax(W h)) a context, whatever else the loss holds; states and weights are of one step."""
+    for state in train_head(SHORT, arm):
+        for i, seed in enumerate(SHORT.seeds):
+            p, frequency, *_ = _draw(SHORT, ARMS[arm], seed)
+            q = (state.h[i] @ state.w[i].T).log_softmax(-1)
+            kl = (torch.special.xlogy(p, p) - p * q).sum(-1).mean()
+            assert float(state.excess[i]) == pytest.approx(float(kl), rel=1e-11)
+            assert torch.equal(state.frequency[i], frequency)
 
 
 def test_weight_decay_shrinks_the_sum_by_exactly_its_factor():
@@ -59,7 +71,10 @@ def test_rules_are_those_of_torch(rule, peer):
 def test_coupled_adam_is_adam_whose_rows_share_one_second_moment():
     g = torch.Generator().manual_seed(0)
     gradient = torch.randn(5, 3, generator=g, dtype=torch.float64)
-    zeros = lambda: (torch.zeros(5, 3).double(), torch.zeros(5, 3).double())  # noqa: E731
+
+    def zeros():
+        return torch.zeros(5, 3).double(), torch.zeros(5, 3).double()
+
     found = _direction("coupled", gradient, zeros(), 1, shared=True)
     assert torch.allclose(found, gradient / ((gradient**2).mean(0).sqrt() + 1e-8), rtol=1e-12)
     alone = _direction("coupled", gradient, zeros(), 1, shared=False)
@@ -117,6 +132,24 @@ def test_any_row_can_be_computed_alone():
         assert a.keys() == b.keys()
         # A batched product may sum in another order: rounding, carried through 60 steps.
         assert all(abs(a[k] - b[k]) < 1e-9 for k in a if k != "arm")
+
+
+@pytest.mark.parametrize("arm", ["SGD", "label smoothing", "Adam, uniform"])
+def test_a_source_is_its_description(arm):
+    """Zipf frequencies but for taste, tokens that are never a target, a share of the uniform distribution, entropy."""
+    config, how = Optimisers(contexts=4000), ARMS[arm]
+    p, frequency, entropy, w, m, e = _draw(config, how, 0)
+    floor = how.smoothing / config.vocabulary
+    assert torch.allclose(p.sum(1), torch.ones(4000).double(), rtol=1e-13) and torch.equal(frequency, p.mean(0))
+    assert p[:, -config.unused :].unique().tolist() == pytest.approx([floor]) and (p[:, : -config.unused] > floor).all()
+    assert float(entropy) == pytest.approx(float(torch.distributions.Categorical(p).entropy().mean()), rel=1e-12)
+    rank = torch.arange(1, 109).double().log()
+    seen = (frequency[:108] - floor).log()
+    slope = float(((rank - rank.mean()) * seen).sum() / ((rank - rank.mean()) ** 2).sum())
+    assert slope == pytest.approx(-how.zipf, abs=0.2)  # taste moves each token by about half a nat: 0.05 of slope
+    # Rows of length 1/3, and a matrix near the identity with entries of deviation 0.1: a fifth is ample at these sizes.
+    rms = [float(t.square().sum(1).mean().sqrt()) for t in (w, e, m - torch.eye(8))]
+    assert rms == pytest.approx([1 / 3, 1 / 3, 0.1 * 8**0.5], rel=0.2)
 
 
 def test_an_arm_is_trained_once_and_again_for_another_configuration():

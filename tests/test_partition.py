@@ -150,6 +150,16 @@ def test_the_maximum_is_certified_up_to_the_stated_radius():
     assert 0.8 < last / (size / (2 * bend)) < 1.001 and bend < width**2 / 4
 
 
+@pytest.mark.parametrize("copies", [1, 1025])  # 2,050 rows: the diameter is bounded by the distances from the mean
+@pytest.mark.parametrize("width, size", [(1.5, 2.0), (3.0, 6.0)])
+def test_two_rows_certify_the_maximum_up_to_their_own_curvature(width, size, copies):
+    """Rows size e_2 +- width/2 e_1: l_max = D^2 / 4, the most there is; r L < |wbar| - r L ends at 2 |wbar| / D^2."""
+    w = torch.tensor([[width / 2, size], [-width / 2, size]], dtype=torch.float64).repeat(copies, 1)
+    last = 2 * size / width**2
+    assert "maximum" in partition_isotropy(w, 0.999 * last).certified
+    assert "maximum" not in partition_isotropy(w, 1.001 * last).certified
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_certified_ends_are_global_on_the_circle(seed):
     g = np.random.default_rng(seed)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from isonum_core.errors import IsonumError
-from isonum_core.theory.toys.plateau import Plateau, run
+from isonum_core.theory.toys.plateau import Plateau, _draw, run
 
 SHORT = Plateau(seeds=(0, 1, 2), steps=400)
 
@@ -31,6 +32,18 @@ def test_a_centred_teacher_leaves_only_the_students_own_frozen_mean():
     kept = [r["raw_mse"] for r in run(replace(SHORT, mean_length=1.0)) if r["step"] == 400 and "momentum" in r["arm"]]
     none = [r["raw_mse"] for r in run(replace(SHORT, mean_length=0.0)) if r["step"] == 400 and "momentum" in r["arm"]]
     assert max(none) < min(kept) / 3
+
+
+@pytest.mark.parametrize("length", [0.0, 0.5, 3.0])
+def test_the_teachers_mean_row_is_as_long_as_asked(length):
+    x, w, head, b = _draw(replace(SHORT, mean_length=length, d=4), 7)
+    assert float(w.mean(0).norm()) == pytest.approx(length, abs=1e-14)
+    assert [tuple(t.shape) for t in (x, w, head, b)] == [(128, 4), (48, 4), (48, 4), (4, 4)]
+    # Rows of length one beside their mean, and of 0.3 in the student's first head: of 48 rows, to a fifth.
+    rms = [float(t.square().sum(1).mean().sqrt()) for t in (w - w.mean(0), head)]
+    assert rms == pytest.approx([1, 0.3], rel=0.2) and torch.equal(
+        w, _draw(replace(SHORT, mean_length=length, d=4), 7)[1]
+    )
 
 
 def test_any_row_can_be_computed_alone():

@@ -49,6 +49,19 @@ def test_cosines_need_directions():
         scores.cosine_shares(Moments.of(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])))
 
 
+def test_a_pair_has_a_cosine_and_one_row_only_its_own():
+    """The least that each accepts: two rows for pairs i != j, one where i = j counts."""
+    one = torch.tensor([[3.0, 4.0], [0.0, 0.0]], dtype=torch.float64)
+    with pytest.warns(WeakNumberWarning, match="1 of 2 rows"):
+        assert scores.mean_cosine_gram(Moments.of(one)).item() == pytest.approx(1, rel=1e-15)
+    assert scores.cosine_shares(Moments.of(one[:1])).tolist() == pytest.approx([0.36, 0.64], rel=1e-15)
+    with pytest.raises(IsonumError, match="at least 2 rows of non-zero length, got 1 of n=2"):
+        scores.mean_cosine(Moments.of(one))
+    with pytest.raises(IsonumError, match="at least 1 rows of non-zero length, got 0 of n=1"):
+        scores.mean_cosine_gram(Moments.of(one[1:]))
+    assert scores.mean_cosine(Moments.of(one.new_tensor([[3, 4], [4, 3]]))).item() == pytest.approx(0.96, rel=1e-15)
+
+
 @pytest.mark.parametrize("zeta", [-0.1, 1.1, float("nan")])
 def test_zeta_is_a_weight(rng, zeta):
     with pytest.raises(IsonumError, match=r"zeta must lie in \[0, 1\], got"):

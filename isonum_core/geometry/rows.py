@@ -31,9 +31,7 @@ def accepted_rows(x: object, mask: Array | None = None) -> tuple[Tensor, int]:
     Warns of half precision. Raises IsonumError on a wrong type or shape, integers, a mask that is none, and no rows.
     """
     if isinstance(x, np.ndarray):
-        x = torch.as_tensor(
-            np.require(x, requirements="CW")
-        )  # no negative strides, nothing read-only: torch has neither
+        x = torch.as_tensor(np.require(x, requirements="CW"))  # torch has no negative strides, and nothing read-only
     if not isinstance(x, Tensor):
         raise IsonumError(
             f"rows must be a tensor or array of shape (n, d), got {type(x).__name__}. Use torch.as_tensor."

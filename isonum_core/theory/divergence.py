@@ -78,9 +78,7 @@ def kl_band(variance: Float[Tensor, "*b"], spread: Float[Tensor, "*b"]) -> Band:
 
     v phi(-Delta) <= KL <= min(v phi(Delta), Delta^2 / 8).   Both sides tend to v/2 as Delta -> 0. Bach 2010, Prop. 1.
     """
-    # Where phi overflows its product is infinite (or 0 * inf), and Hoeffding's bound is the smaller of the two anyway.
-    upper = torch.where(spread < 500, variance * phi(spread.clamp_max(500)), torch.inf)
-    return Band(variance * phi(-spread), torch.minimum(upper, spread**2 / 8))
+    return Band(variance * phi(-spread), torch.minimum(_times(variance, phi(spread)), spread**2 / 8))
 
 
 def reverse_kl_band(variance: Float[Tensor, "*b"], spread: Float[Tensor, "*b"]) -> Band:
@@ -88,8 +86,7 @@ def reverse_kl_band(variance: Float[Tensor, "*b"], spread: Float[Tensor, "*b"]) 
 
     v chi(-Delta) <= KL(p' || p) <= min(v chi(Delta), Delta^2 / 8).
     """
-    upper = torch.where(spread < 500, variance * chi(spread.clamp_max(500)), torch.inf)
-    return Band(variance * chi(-spread), torch.minimum(upper, spread**2 / 8))
+    return Band(variance * chi(-spread), torch.minimum(_times(variance, chi(spread)), spread**2 / 8))
 
 
 def one_sided_kl_band(variance: Float[Tensor, "*b"], below: Float[Tensor, "*b"], above: Float[Tensor, "*b"]) -> Band:
@@ -98,8 +95,12 @@ def one_sided_kl_band(variance: Float[Tensor, "*b"], below: Float[Tensor, "*b"],
     log(1 + v phi(-below)) <= KL <= log(1 + v phi(above)),  below = E_p dz - min dz,  above = max dz - E_p dz.
     The upper bound never exceeds that of `kl_band` before Hoeffding; the lower one may be on either side of it.
     """
-    upper = torch.where(above < 500, torch.log1p(variance * phi(above.clamp_max(500))), torch.inf)
-    return Band(torch.log1p(variance * phi(-below)), upper)
+    return Band(torch.log1p(variance * phi(-below)), torch.log1p(_times(variance, phi(above))))
+
+
+def _times(variance: Tensor, bend: Tensor) -> Tensor:
+    """The product; infinite where `bend` has overflowed, though the variance be zero."""
+    return torch.where(bend.isinf(), torch.inf, variance * bend)
 
 
 def variance_bound(kl: Float[Tensor, "*b"], spread: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import participation_ratio
-from isonum_core.theory.attention import Attention
 
 
 @dataclass(frozen=True)
@@ -51,24 +50,21 @@ def run(config: Config) -> list[dict]:
     starts = zip(*(_start(c, seed) for seed in c.seeds), strict=True)
     tokens, teacher, embeddings, teacher_head, head = map(torch.stack, starts)
     scores = torch.zeros(len(c.seeds), 1, c.d, c.d, dtype=torch.float64)
-    logits = _logits(_states(_rows(teacher, tokens), scores + 0.2 * torch.eye(c.d), "attention"), teacher_head)
+    logits = _logits(tokens, teacher, scores + 0.2 * torch.eye(c.d), teacher_head)
     target = logits.softmax(-1)
     entropy = _cross_entropy(target, logits)
 
-    learned = [embeddings, head] + [scores] * (c.arm == "attention")
+    learned = [p.requires_grad_() for p in [embeddings, head] + [scores] * (c.arm == "attention")]
     rows = []
     for step in range(c.steps + 1):
-        for p in learned:
-            p.requires_grad_()
-        loss = _cross_entropy(target, _logits(_states(_rows(embeddings, tokens), scores, c.arm), head))
+        loss = _cross_entropy(target, _logits(tokens, embeddings, None if c.arm == "none" else scores, head))
         gradients = torch.autograd.grad(loss.sum(), learned)
         with torch.no_grad():
             if step % c.every == 0:
                 for i, seed in enumerate(c.seeds):
+                    kind = dict(seed=seed, arm=c.arm, spike=c.spike, teacher_spike=c.teacher_spike, step=step)
                     ratio = float(participation_ratio(Moments.of(embeddings[i])))
-                    measured = dict(excess=float(loss[i] - entropy[i]), pr_embeddings=ratio)
-                    kind = dict(seed=seed, arm=c.arm, spike=c.spike, teacher_spike=c.teacher_spike)
-                    rows.append(kind | dict(step=step) | measured)
+                    rows.append(kind | dict(excess=float(loss[i] - entropy[i]), pr_embeddings=ratio))
             for p, gradient in zip(learned, gradients, strict=True):
                 p -= c.rate * gradient
     return rows
@@ -78,9 +74,8 @@ def _start(c: Config, seed: int) -> tuple[Tensor, ...]:
     """Tokens, the teacher's embeddings, the student's, the teacher's head, the student's."""
     g = torch.Generator().manual_seed(seed)
     tokens = torch.randint(c.vocabulary, (c.sequences, c.length), generator=g)
-    teacher, embeddings = _cloud(c, c.teacher_spike, g), _cloud(c, c.spike, g)
-    flat = c.d**-0.5
-    return tokens, teacher, embeddings, flat * _cloud(c, 1.0, g), flat * _cloud(c, 1.0, g)
+    teacher, embeddings, *heads = (_cloud(c, spike, g) for spike in (c.teacher_spike, c.spike, 1.0, 1.0))
+    return tokens, teacher, embeddings, *(c.d**-0.5 * head for head in heads)
 
 
 def _cloud(c: Config, spike: float, g: torch.Generator) -> Tensor:
@@ -90,18 +85,11 @@ def _cloud(c: Config, spike: float, g: torch.Generator) -> Tensor:
     return torch.randn(c.vocabulary, c.d, generator=g, dtype=torch.float64) * stretch / stretch.square().mean().sqrt()
 
 
-def _rows(table: Tensor, tokens: Tensor) -> Tensor:
-    return table[torch.arange(len(table))[:, None, None], tokens]
-
-
-def _states(x: Tensor, scores: Tensor, arm: str) -> Tensor:
-    if arm == "none":
-        return x
-    # Built without Attention.of, whose checks would cost a third of a step: these tokens are ours.
-    return x + Attention(x, scores, (x @ scores @ x.mT).softmax(-1)).mean
-
-
-def _logits(states: Tensor, head: Tensor) -> Tensor:
+def _logits(tokens: Tensor, embeddings: Tensor, scores: Tensor | None, head: Tensor) -> Tensor:
+    """Logits of states x_i + sum_j P_ij x_j, x the rows of `embeddings` at the tokens; without scores of x_i alone."""
+    x = embeddings[torch.arange(len(embeddings))[:, None, None], tokens]
+    # Without Attention.of, whose checks would cost a third of a step: these tokens are ours.
+    states = x if scores is None else x + (x @ scores @ x.mT).softmax(-1) @ x
     return states.flatten(1, 2) @ head.mT
 
 

@@ -95,29 +95,26 @@ def train_head(config: Optimisers, arm: str) -> tuple[Trained, ...]:
     if arm not in ARMS:
         raise IsonumError(f"unknown arm {arm!r}; expected one of {', '.join(ARMS)}.")
     how = ARMS[arm]
-    generators = [torch.Generator().manual_seed(seed) for seed in config.seeds]
-    target, frequency, entropy = _stack([_source(config, how, g) for g in generators])
-    parameters = dict(zip("wme", _stack([_initial(config, g) for g in generators]), strict=True))
-    if how.tied:
-        del parameters["e"]
-    moments = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in parameters.items()}
+    draws = zip(*(_draw(config, how, seed) for seed in config.seeds), strict=True)
+    target, frequency, entropy, *weights = map(torch.stack, draws)
+    w, m, e = (p.requires_grad_() for p in weights)
+    learned = [w, m] if how.tied else [w, m, e]
+    moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in learned]
     found = []
     for step in range(config.steps + 1):
-        leaves = {name: p.requires_grad_() for name, p in parameters.items()}
-        table = leaves["w"][:, : config.contexts] if how.tied else leaves["e"]
-        h = table @ leaves["m"].mT
-        z = h @ leaves["w"].mT
+        h = (w[:, : config.contexts] if how.tied else e) @ m.mT
+        z = h @ w.mT
         log_z = z.logsumexp(-1)
         # Cross-entropy per seed, averaged over contexts; seeds are summed, so that no gradient crosses between them.
         loss = (log_z - (target * z).sum(-1)).mean(-1)
         if step % config.every == 0:
-            found.append(Trained(step, leaves["w"].detach().clone(), h.detach(), frequency, loss.detach() - entropy))
+            found.append(Trained(step, w.detach().clone(), h.detach(), frequency, loss.detach() - entropy))
         penalty = how.z_loss * (log_z**2).mean(-1)
-        gradients = torch.autograd.grad((loss + penalty).sum(), list(leaves.values()))
+        gradients = torch.autograd.grad((loss + penalty).sum(), learned)
         with torch.no_grad():
-            for (name, p), g in zip(leaves.items(), gradients, strict=True):
+            for p, g, moment in zip(learned, gradients, moments, strict=True):
                 p.mul_(1 - how.rate * how.decay)
-                p.sub_(how.rate * _direction(how.rule, g, moments[name], step + 1, shared=name == "w"))
+                p.sub_(how.rate * _direction(how.rule, g, moment, step + 1, shared=p is w))
     return tuple(found)
 
 
@@ -135,31 +132,25 @@ def _direction(rule: str, g: Tensor, moments: tuple[Tensor, Tensor], t: int, sha
     return (first / (1 - 0.9**t)) / ((scale / (1 - 0.999**t)).sqrt() + 1e-8)
 
 
-def _source(config: Optimisers, how: Arm, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Targets (K, N) the network sees, token frequencies (N,), and the entropy that no network can beat."""
-    seen = config.vocabulary - config.unused
-    rank = torch.arange(1, seen + 1, dtype=torch.float64)
-    taste = torch.randn(config.contexts, 4, generator=g, dtype=torch.float64)
-    tokens = torch.randn(seen, 4, generator=g, dtype=torch.float64)
-    p = (taste @ tokens.T / 2 - how.zipf * rank.log()).softmax(-1)
-    p = torch.cat([p, p.new_zeros(config.contexts, config.unused)], 1)
-    p = (1 - how.smoothing) * p + how.smoothing / config.vocabulary
-    return p, p.mean(0), -torch.special.xlogy(p, p).sum(-1).mean()
+def _draw(config: Optimisers, how: Arm, seed: int) -> tuple[Tensor, ...]:
+    """Targets (K, N) the network sees, token frequencies (N,), the entropy that no network can beat, and its start.
 
-
-def _initial(config: Optimisers, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """W (N, d) and the context embeddings (K, d) with rows of length about 1/3, M (d, d) near the identity."""
+    That is W (N, d) with rows of length about 1/3, M (d, d) near the identity and context embeddings (K, d) like W.
+    """
+    g = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=g, dtype=torch.float64)
 
-    d = config.d
+    seen, d = config.vocabulary - config.unused, config.d
+    taste, tokens = normal(config.contexts, 4), normal(seen, 4)
+    rank = torch.arange(1, seen + 1, dtype=torch.float64)
+    p = (taste @ tokens.T / 2 - how.zipf * rank.log()).softmax(-1)
+    p = torch.cat([p, p.new_zeros(config.contexts, config.unused)], 1)
+    p = (1 - how.smoothing) * p + how.smoothing / config.vocabulary
     w, e = (normal(rows, d) / (3 * d**0.5) for rows in (config.vocabulary, config.contexts))
-    return w, torch.eye(d, dtype=torch.float64) + 0.1 * normal(d, d), e
-
-
-def _stack(parts: list[tuple[Tensor, ...]]) -> list[Tensor]:
-    return [torch.stack(column) for column in zip(*parts, strict=True)]
+    m = torch.eye(d, dtype=torch.float64) + 0.1 * normal(d, d)
+    return p, p.mean(0), -torch.special.xlogy(p, p).sum(-1).mean(), w, m, e
 
 
 def _measure(w: Tensor, h: Tensor, start: Tensor, unused: int) -> dict[str, float]:

@@ -51,11 +51,9 @@ def _train(config: Plateau, arm: str, record: set[int]) -> list[dict]:
     if arm not in ARMS:
         raise IsonumError(f"unknown arm {arm!r}; expected one of {'; '.join(ARMS)}.")
     whose, rule = arm.split(", ")
-    draws = [_draw(config, seed) for seed in config.seeds]
-    x, w, head, b = (torch.stack(column) for column in zip(*draws, strict=True))
+    x, w, head, b = map(torch.stack, zip(*(_draw(config, seed) for seed in config.seeds), strict=True))
     z = x @ w.mT
-    head = head if whose == "learned head" else w.clone()
-    learned = [b, head] if whose == "learned head" else [b]
+    learned, head = ([b, head], head) if whose == "learned head" else ([b], w)
     optimiser = _OPTIMISERS[rule]([p.requires_grad_() for p in learned])
     rows = []
     for step in range(config.steps + 1):
@@ -77,10 +75,10 @@ def _draw(config: Plateau, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=g, dtype=torch.float64)
 
-    n_tokens, d = config.vocabulary, config.d
-    w, mean = normal(n_tokens, d) / d**0.5, normal(d)
+    shape, d = (config.vocabulary, config.d), config.d
+    w, mean = normal(*shape) / d**0.5, normal(d)
     w = w - w.mean(0) + config.mean_length * mean / mean.norm()
-    return normal(config.contexts, d), w, 0.3 * normal(n_tokens, d) / d**0.5, normal(d, d) / d**0.5
+    return normal(config.contexts, d), w, 0.3 * normal(*shape) / d**0.5, normal(d, d) / d**0.5
 
 
 def _measure(seeds: tuple[int, ...], arm: str, step: int, z: Tensor, z_student: Tensor) -> list[dict]:
@@ -94,8 +92,8 @@ def _measure(seeds: tuple[int, ...], arm: str, step: int, z: Tensor, z_student: 
         "shift_mse": shift.squeeze(-1) ** 2,
         "forecast_mse": (forecast_mean(z_student, values) - forecast_mean(z, values)) ** 2,
     }
-    means = {name: value.mean(-1).tolist() for name, value in columns.items()}
+    means = zip(*(value.mean(-1).tolist() for value in columns.values()), strict=True)
     return [
-        {"arm": arm, "seed": seed, "step": step, **{name: value[i] for name, value in means.items()}}
-        for i, seed in enumerate(seeds)
+        dict(arm=arm, seed=seed, step=step, **dict(zip(columns, row, strict=True)))
+        for seed, row in zip(seeds, means, strict=True)
     ]
