@@ -227,6 +227,13 @@ def test_gaps_are_found_where_a_row_counts(capsys, layers, tmp_path):
     assert "got 12 of 48 rows with NaN or infinity, the first at row 1, 1, 2, from 1" in err
 
 
+def test_a_gap_in_a_text_is_named_by_its_line(capsys, tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n\n3,4\n5,\n")
+    assert "got 2 of 4 rows with NaN or infinity, the first at line 3. Fill" in _run(
+        capsys, "scores", str(tmp_path / "x.csv")
+    )[2]
+
+
 def test_measures_and_radius_on_the_command_line(capsys, tmp_path):
     file = _save(tmp_path, _cloud())
     found = json.loads(_run(capsys, "scores", file, "--json", "--measures", "twonn,isoscore", "--without", "twonn")[1])

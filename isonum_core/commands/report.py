@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.neighbours import two_nn
 from isonum_core.geometry.partition import partition_isotropy
 from isonum_core.geometry.scores import SCORES
+from isonum_core.geometry.sinks import SinkMoments
 
 # Name in the report -> name in SCORES.
 SPECTRAL = "iso_score iso_score_unbiased participation_ratio participation_ratio_unbiased effective_rank".split()
@@ -73,8 +74,9 @@ def report(
         raise IsonumError(f"a measure was expected, got {got}. There are: {', '.join(MEASURES)}.")
     if not 0 < radius < math.inf:
         raise IsonumError(f"a radius above 0 was expected, got {radius}. Take the length of the states that read x.")
-    m = Moments.of(x)
-    found = Report(m.n, m.d, radius)
+    parts = SinkMoments.of(x).split(SINK)
+    m = parts.everything
+    found = Report(m.n, m.d, radius, sinks=parts.sinks.tolist())
     search = functools.cache(lambda: partition_isotropy(x, radius=radius))  # one for the value and its logarithm
     points = dict(zip(SECONDS, (lambda: two_nn(x), lambda: search().value, lambda: search().log_value), strict=True))
     for name in chosen:
@@ -100,27 +102,36 @@ def report(
         found.notes.extend(dict.fromkeys(f"{name}: {note}" for note in notes))
     if 1 < m.n and 4 * m.n <= m.d:
         found.notes.append(f"{m.n} rows of {m.d} numbers: if samples are columns here, transpose the array")
-    _judge(found, x, m)
+    (off, words), sinks = halves(m), f"No row is longer than {SINK:.0f} times the median."
+    if found.sinks:
+        found.without_sinks.update(n=parts.without.n, **defined(parts.without, ["mean_share", "isoscore_unbiased"]))
+        sinks = (
+            f"Sinks, rows longer than {SINK:.0f} times the median: {len(found.sinks)}, the first at row "
+            f"{found.sinks[0]} (from 0). Without: {halves(parts.without)[1]}"
+        )
+    found.verdict.extend([words, f"{sinks} Read next: {read_next(*off, bool(found.sinks))}"])
     return found
 
 
-def _judge(found: Report, x: Tensor, m: Moments) -> None:
-    """Which half is off, against its null and its sinks; and the chapter to read."""
-    lengths = torch.linalg.vector_norm(x, dim=1)
-    far = (lengths > SINK * lengths.median()) & (lengths.median() > 0)
-    found.sinks.extend(far.nonzero().flatten().tolist())
+def defined(m: Moments, names: Collection[str]) -> dict[str, float]:
+    """The covariance measures of these names that m has."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(IsonumError):
+            found[name] = float(SCORES[COVARIANCE[name]].function(m))
+    return found
+
+
+def halves(m: Moments) -> tuple[tuple[bool | None, bool | None], str]:
+    """Which half is off against its null: mean and spectral, None where that cannot be told; and a sentence."""
     (mean_off, mean), (spectrum_off, spectrum) = _mean_half(m), _spectral_half(m)
-    sinks = f"No row is longer than {SINK:.0f} times the median."
-    chapter = "mean" if mean_off and not spectrum_off else "none" if mean_off is spectrum_off is False else "spectral"
-    if found.sinks:
-        rest, chapter = report(x[~far], ["mean_share", "isoscore_unbiased"]), "spectral"
-        found.without_sinks.update(n=rest.n, **rest.values)
-        sinks = (
-            f"Sinks, rows longer than {SINK:.0f} times the median: {len(found.sinks)}, the first at row "
-            f"{found.sinks[0]} (from 0). Without: {rest.verdict[0]}"
-        )
-    found.verdict.append(f"The mean half {mean}; the spectral half {spectrum}.")
-    found.verdict.append(f"{sinks} Read next: {CHAPTERS[chapter]}")
+    return (mean_off, spectrum_off), f"The mean half {mean}; the spectral half {spectrum}."
+
+
+def read_next(mean_off: bool | None, spectrum_off: bool | None, sinks: bool) -> str:
+    """Title of the chapter that says what to make of it."""
+    fine = mean_off is spectrum_off is False
+    return CHAPTERS["spectral" if sinks else "mean" if mean_off and not spectrum_off else "none" if fine else "spectral"]
 
 
 def _mean_half(m: Moments) -> tuple[bool | None, str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from isonum_core.commands.reading import read_mask, read_numbers
+from isonum_core.commands.reading import Numbers, read_mask, read_numbers
 from isonum_core.commands.report import MEASURES, Report, report
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.tokens import MeanScale
@@ -19,10 +19,11 @@ from isonum_core.worlds.tokens import MeanScale
 def scores(options: argparse.Namespace) -> str:
     """Every measure of the states in a file, by layer where it has layers, as a table or as JSON."""
     file = options.file
-    x, notes = read_numbers(file, options.key, options.column, options.header)
+    read = read_numbers(file, options.key, options.column, options.header)
+    notes = read.notes
     words = [option.split(",") if option else [] for option in (options.measures, options.without)]
     found = {}
-    for layer, rows in _clouds(x, notes, options).items():
+    for layer, rows in _clouds(read, options).items():
         found[layer] = report(torch.from_numpy(rows), *words, options.radius, _show)
         found[layer].notes.extend(notes)
     _show("")
@@ -38,8 +39,9 @@ def _show(doing: str) -> None:
         print(f"\r\x1b[K{doing}", end="", file=sys.stderr, flush=True)
 
 
-def _clouds(x: np.ndarray, notes: list[str], options: argparse.Namespace) -> dict[int | None, np.ndarray]:
+def _clouds(read: Numbers, options: argparse.Namespace) -> dict[int | None, np.ndarray]:
     """The rows (n, d) that count, by layer; under None where the file has no layers or they are pooled."""
+    x, notes, place = read
     if not 2 <= x.ndim <= 4 or (x.ndim > 2 and options.mask is None):
         raise IsonumError(
             f"states of shape (n, d), one sample a row, or (B, T, d) or (L, B, T, d) with --mask were expected in "
@@ -58,9 +60,10 @@ def _clouds(x: np.ndarray, notes: list[str], options: argparse.Namespace) -> dic
     layered = x.ndim == 4 or mask.ndim < x.ndim - 1
     mask = np.broadcast_to(mask, x.shape[:-1])
     if len(gaps := np.argwhere(mask & ~np.isfinite(x).all(-1)) + 1):
+        at = place(gaps[0, 0]) if x.ndim == 2 else f"row {', '.join(map(str, gaps[0]))}, from 1"
         raise IsonumError(
             f"numbers were expected in every row of {options.file}, got {len(gaps)} of {mask.sum()} rows with NaN or "
-            f"infinity, the first at row {', '.join(map(str, gaps[0]))}, from 1. Fill or --mask them."
+            f"infinity, the first at {at}. Fill or --mask them."
         )
     return {k: x[k][mask[k]] for k in range(len(x))} if layered and not options.pool else {None: x[mask]}
 
@@ -91,7 +94,7 @@ def _table(file: str, found: dict[int | None, Report]) -> str:
 
 def tokens(options: argparse.Namespace) -> str:
     """The tokens of the series in a file, and the values they stand for."""
-    x, notes = read_numbers(options.file, options.key, options.column, options.header)
+    x, notes, _ = read_numbers(options.file, options.key, options.column, options.header)
     x = x[:, 0] if x.ndim == 2 and x.shape[1] == 1 else x
     if x.ndim != 1:
         raise IsonumError(
