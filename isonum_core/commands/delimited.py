@@ -21,10 +21,10 @@ ODD = re.compile(r"[\W_]*\d.*|#[A-Z/0]+[!?]")
 def read_delimited(content: bytes, file: str, suffix: str, header: str) -> tuple[Table | np.ndarray, list[str]]:
     """The table of a text, or the array (n, d) of word vectors, and notes.
 
-    A blank line within is a row of gaps, at the end it is none. Tabs, semicolons, bars and commas separate, in .txt
-    and where they part nothing but numbers spaces too. Raises IsonumError with the line of the file where fields are of unequal number.
+    A blank line within is a row of gaps, at the end it is none. Tabs, semicolons, bars and commas separate, spaces in
+    .txt and between numbers. Raises IsonumError with the line of the file where fields are of unequal number.
     """
-    text, notes = _decoded(content, file)
+    text, notes = decoded(content, file)
     lines = text.rstrip("\n ").split("\n")
     hint = re.fullmatch(r"sep=(.)\s*", lines[0], re.IGNORECASE)  # a spreadsheet's
     skipped, remark = int(bool(hint)), None
@@ -69,7 +69,8 @@ def read_delimited(content: bytes, file: str, suffix: str, header: str) -> tuple
     return Table(frame, names, separator, lambda row: f"line {begins[row - 1]}"), notes
 
 
-def _decoded(content: bytes, file: str) -> tuple[str, list[str]]:
+def decoded(content: bytes, file: str) -> tuple[str, list[str]]:
+    """Text with plain line ends, and a note where its encoding was guessed. IsonumError on what is no text."""
     notes = []
     try:
         # the first is what a spreadsheet calls Unicode text
@@ -94,9 +95,9 @@ def _separator(lines: list[str], suffix: str) -> str:
         rows = _fields(sample, separator)
         if all(len(row) > 1 for row in rows[1:] or rows):
             # what numpy's savetxt writes whatever the name; 1 234 alone in a line is a number of thousands
-            numbers = all(_is_number(cell) for row in rows[1:] or rows for cell in row) and len(rows[0]) == len(rows[-1])
-            grouped = all(map(GROUPS.fullmatch, sample[1:] or sample))
-            if separator != " " or suffix in (".txt", ".vec") or (numbers and not grouped):
+            even = len(rows[0]) == len(rows[-1]) and not all(map(GROUPS.fullmatch, sample[1:] or sample))
+            numbers = even and all(_is_number(cell) for row in rows[1:] or rows for cell in row)
+            if separator != " " or suffix in (".txt", ".vec") or numbers:
                 return separator
     return ","
 

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 from isonum_core.commands.columns import Table, exact, from_table
-from isonum_core.commands.delimited import read_delimited
+from isonum_core.commands.delimited import decoded, read_delimited
 from isonum_core.errors import IsonumError
 
 TEXT = (".csv", ".tsv", ".txt", ".vec")
@@ -73,6 +73,12 @@ def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
             "If it is added to attention scores, save mask == 0."
         )
     return found.astype(bool)
+
+
+def read_words(path: str) -> tuple[str, list[str]]:
+    """A text, and notes on how it was read; - reads it from the pipe."""
+    with _in_one_sentence(Path(path)):
+        return decoded(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes(), path)
 
 
 @contextlib.contextmanager

@@ -5,15 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import torch
 
 from isonum_core.commands.reading import Numbers, read_mask, read_numbers
-from isonum_core.commands.report import MEASURES, Report, report
+from isonum_core.commands.report import MEASURES, SINK, Report, read_next, report
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.tokens import MeanScale
+
+# Measures of many clouds, and their heads.
+HEADS = dict(mean_cosine="cosine", mean_share="share", participation_ratio="PR", participation_ratio_unbiased="unb.")
+HEADS |= dict(isoscore="IsoScore", isoscore_unbiased="unb.", null="null", effective_rank="eff. rank", twonn="TwoNN")
+HEADS |= dict(partition_isotropy="I", log_partition_isotropy="log I", top_dimension="top dim.")
+HEADS |= dict(top_direction="top dir.", outlier_dimensions="outliers")
 
 
 def scores(options: argparse.Namespace) -> str:
@@ -27,10 +34,7 @@ def scores(options: argparse.Namespace) -> str:
         found[layer] = report(torch.from_numpy(rows), *words, options.radius, _show)
         found[layer].notes.extend(notes)
     _show("")
-    if options.json:
-        records = [_record(one) | ({} if layer is None else {"layer": layer}) for layer, one in found.items()]
-        return json.dumps(records[0] if None in found else {"layers": records}, allow_nan=False, indent=1)
-    return _table(file, found)
+    return output(found, "layer", f"{file}: ", options.json)
 
 
 def _show(doing: str) -> None:
@@ -68,28 +72,59 @@ def _clouds(read: Numbers, options: argparse.Namespace) -> dict[int | None, np.n
     return {k: x[k][mask[k]] for k in range(len(x))} if layered and not options.pool else {None: x[mask]}
 
 
-def _record(found: Report) -> dict:
-    """What a machine reads: a number or null for every measure, and the facts to judge it."""
-    facts = dict(vars(found))
-    return {"n": found.n, "d": found.d, **dict.fromkeys(found.absent), **facts.pop("values"), **facts}
-
-
-def _table(file: str, found: dict[int | None, Report]) -> str:
-    """The report of one cloud beside its null, with the reasons for what is absent; or of all layers side by side."""
-    last = found[max(found, key=lambda layer: layer or 0)]
-    if None in found:
-        title, columns = f"n = {last.n} samples", {"value": last.values, "isotropic cloud": last.null}
-        absent = [f"{name} is absent: {reason}" for name, reason in last.absent.items()]
-    else:
-        title, absent = f"{len(found)} layers (--pool makes one cloud, --json tells all)", []
-        columns = {k: one.values | {"rows": one.n, "sinks": len(one.sinks)} for k, one in found.items()}
-    table = pd.DataFrame(columns).reindex([*MEASURES, "rows", "sinks"]).dropna(how="all")
-    table = table.rename_axis(columns="measure" if None in found else "layer")
-    text = table.to_string(float_format=f"{{:.{6 if None in found else 4}g}}".format, na_rep="") if len(table) else ""
+def output(
+    found: dict[int | str | None, Report], kind: str, title: str, machine: bool, facts: dict | None = None
+) -> str:
+    """One cloud beside its null, with the reasons for what is absent; or many, of a `kind`, a line each and another
+    without sinks. For a machine a number or null for every measure, and the facts to judge it.
+    """
+    last = found[list(found)[-1]]
+    if machine:
+        records = []
+        for name, one in found.items():
+            about = dict(vars(one))
+            values = {"n": one.n, "d": one.d, **dict.fromkeys(one.absent), **about.pop("values"), **about}
+            records.append(values | ({} if name is None else {kind: name}))
+        whole = records[0] if None in found else {**(facts or {}), f"{kind}s": records}
+        return json.dumps(whole, allow_nan=False, indent=1)
     notes = dict.fromkeys(f"note: {note}" for one in found.values() for note in one.notes)
-    of = "" if None in found else f"Layer {max(found)}: "
-    lines = [f"{file}: {title}, d = {last.d} dimensions", "", text, *absent, "", *notes]
-    return "\n".join([*lines, of + last.verdict[0], last.verdict[1]])
+    if None in found:
+        table = pd.DataFrame({"value": last.values, "isotropic cloud": last.null}).reindex(MEASURES).dropna(how="all")
+        table = table.rename_axis(columns="measure")
+        text = table.to_string(float_format="{:.6g}".format, na_rep="") if len(table) else ""
+        absent = [f"{name} is absent: {reason}" for name, reason in last.absent.items()]
+        lines = [f"{title}n = {last.n} samples, d = {last.d} dimensions", "", text, *absent, "", *notes]
+        return "\n".join([*lines, *last.verdict])
+    rows = []
+    for name, one in found.items():
+        places = ", ".join(f"{place} ({k})" for place, k in Counter(one.sinks).most_common(3))
+        sinks = {"sinks at (how many)": places, "longest": one.longest} if places else {}
+        null = {"null": one.null["isoscore"]} if "isoscore" in one.null else {}
+        rows.append({kind: name, "rows": one.n, **one.values, **null, **sinks})
+        rows += [{kind: "  without", "rows": one.without_sinks["n"], **one.without_sinks}] if places else []
+    table = pd.DataFrame(rows)
+    table = table[[name for name in (kind, "rows", *HEADS, "sinks at (how many)", "longest") if name in table]]
+    text = table.rename(columns=HEADS).to_string(index=False, float_format="{:.3g}".format, na_rep="")
+    lines = [f"{title}{len(found)} {kind}s, d = {last.d} dimensions (--json tells all)", "", text, "", *notes]
+    return "\n".join([*lines, *_summary(found, kind)])
+
+
+def _summary(found: dict[int | str | None, Report], kind: str) -> list[str]:
+    """Two lines for people: the sinks and what they do; which half is off without them, and what to read next."""
+    far, of = {name: one for name, one in found.items() if one.sinks}, f"of {len(found)} {kind}s"
+    words = f"No row is longer than {SINK:.0f} times the median of its {kind}."
+    if far:
+        name, worst = max(far.items(), key=lambda item: item[1].longest)
+        words = f"Sinks, rows longer than {SINK:.0f} times the median, at {len(far)} {of}, at {kind} {name} the longest"
+        if pr := worst.without_sinks.get("participation_ratio"):
+            words += f": PR is {worst.values['participation_ratio']:.3g} with and {pr:.3g} without, of {worst.d}"
+    mean, spectral = (sum(bool(one.off[half]) for one in found.values()) for half in (0, 1))
+    return [
+        words.rstrip(".") + ".",
+        f"{'Without them, beside' if far else 'Beside'} independent rows, the mean half is off at {mean} and the "
+        f"spectral half at {spectral} {of}. Rows of one text depend on each other: a small excess says nothing. "
+        f"Read next: {read_next(mean > 0, spectral > 0, bool(far))}",
+    ]
 
 
 def tokens(options: argparse.Namespace) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.networks.sites import Site, find, listening
 
-Receive = Callable[[Site, Float[Tensor, "n d"]], None]  # the states that count, of one site in one batch
+# The states that count, of one site in one batch, and the position of each in its own sequence, from 0.
+Receive = Callable[[Site, Float[Tensor, "n d"], Int[Tensor, "n"]], None]
 # Keys of a batch whose positions are read from numbers, not from words: a series has no padding and no special tokens.
 NUMBERS = ("past_values", "context")
 
@@ -64,18 +66,39 @@ def capture(
     Raises IsonumError on an unknown site or architecture, a missing mask, padding on the left without position_ids,
     ids or lengths beyond the model's, a site that was not met once a batch, and where no position counts.
     """
-    wanted, moments, dropped = _wanted(model, sites, blocks, norm), {}, Counter()
+    wanted = _wanted(model, sites, blocks, norm)
+    moments, dropped = _summed(model, batches, wanted, lambda rows, places: Moments.of(rows))
+    return {site.name: replace(moments[site.name], dropped=dropped[site.stream]) for site in wanted}
 
-    def receive(site: Site, rows: Tensor) -> None:
+
+def capture_sums(
+    model: nn.Module,
+    batches: Mapping | Iterable,
+    of: Callable[[Float[Tensor, "n d"], Int[Tensor, "n"]], Any],
+    sites: Iterable[str] | None = None,
+    blocks: str | None = None,
+    norm: str | None = None,
+) -> dict[str, Any]:
+    """As `capture`, with other sums: `of` makes them, of states and their positions; they merge. `SinkMoments.of`, say.
+
+    A state's position is its place in its own sequence, from 0.
+    """
+    return _summed(model, batches, _wanted(model, sites, blocks, norm), of)[0]
+
+
+def _summed(model: nn.Module, batches: Mapping | Iterable, wanted: list[Site], of: Callable) -> tuple[dict, Counter]:
+    sums, dropped = {}, Counter()
+
+    def receive(site: Site, rows: Tensor, places: Tensor) -> None:
         try:
-            found = Moments.of(rows)
+            found = of(rows, places)
         except IsonumError as error:
             raise IsonumError(f"at site {site.name!r}: {error}") from error
-        moments[site.name] = moments[site.name].merge(found) if site.name in moments else found
+        sums[site.name] = sums[site.name].merge(found) if site.name in sums else found
 
     for _, kept in _passes(model, batches, wanted, receive):
         dropped.update({stream: int((~keep).sum()) for stream, keep in kept.items()})
-    return {site.name: replace(moments[site.name], dropped=dropped[site.stream]) for site in wanted}
+    return sums, dropped
 
 
 def collect(
@@ -100,7 +123,7 @@ def collect(
         )
     parts, words, taken = {site.name: [] for site in wanted}, [], 0
 
-    def receive(site: Site, rows: Tensor) -> None:
+    def receive(site: Site, rows: Tensor, places: Tensor) -> None:
         parts[site.name].append(rows[: limit - taken].cpu())
 
     for batch, kept in _passes(model, batches, wanted, receive):
@@ -170,7 +193,8 @@ def _pass(
                 f"{tuple(states.shape)}: the model pads or crops by itself. Give a length that it leaves as it is."
             )
         if keep.any():
-            receive(site, states[keep])
+            places = torch.arange(keep.shape[-1], device=keep.device).expand(keep.shape)
+            receive(site, states[keep], places[keep])
 
     given = {key: value for key, value in batch.items() if not key.endswith("special_tokens_mask")}
     if "use_cache" in inspect.signature(model.forward).parameters:

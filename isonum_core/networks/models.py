@@ -38,6 +38,16 @@ class Checkpoint:
     provenance: dict[str, Any]
 
 
+class AsSaved:
+    """In the place of a transformers class: the one that config.json names, else AutoModel."""
+
+    @staticmethod
+    def from_pretrained(folder: Path, **how: Any) -> Any:
+        """The model, of the class that it was saved from."""
+        named = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).architectures or [""]
+        return getattr(transformers, named[0], transformers.AutoModel).from_pretrained(folder, **how)
+
+
 def load_checkpoint(
     id_or_path: str | os.PathLike,
     revision: str | None = None,
