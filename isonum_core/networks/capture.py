@@ -197,8 +197,8 @@ def _pass(
             receive(site, states[keep], places[keep])
 
     given = {key: value for key, value in batch.items() if not key.endswith("special_tokens_mask")}
-    if "use_cache" in inspect.signature(model.forward).parameters:
-        given["use_cache"] = False
+    unasked = {"use_cache": False} | ({} if any(site.name == "logits" for site in wanted) else {"logits_to_keep": 1})
+    given |= {key: value for key, value in unasked.items() if key in inspect.signature(model.forward).parameters}
     try:
         with torch.no_grad(), listening(wanted, met):
             model(**given)
