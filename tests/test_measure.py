@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from isonum_core.__main__ import main
 from isonum_core.commands import measure as module
 from isonum_core.errors import WeakNumberWarning
 from isonum_core.geometry.neighbours import two_nn
+from isonum_core.networks.packaged import fracast, fracast_states
 from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.worlds.series import find_series
 
@@ -210,7 +212,7 @@ def test_an_interruption_reports_what_was_read(capsys, folder_of, text, monkeypa
     assert all(found[site]["isoscore"] == part[site]["isoscore"] for site in part)
     calls[:] = [1, 1]
     status, out, err = _run(capsys, *words)
-    assert (status, out) == (2, "") and "got none before the end" in err
+    assert (status, out) == (2, "") and "got an interruption before the first" in err
 
 
 def test_an_interruption_elsewhere_is_one_word(capsys, monkeypatch):
@@ -277,7 +279,9 @@ def test_without_a_file_the_book_s_own_text_is_read(capsys, folder_of):
         (["--text", "nosuch.txt"], "a file was expected at nosuch.txt, got nothing there"),
         (["--series", "nosuch.npy"], "a file was expected at nosuch.npy, got nothing there"),
         (["--device", "abacus"], "a device for"),
-        (["--length", "0"], "a --length of at least 1 was expected, got 0"),
+        (["--length", "0"], "a --length of at least 1 were expected, got --tokens inf and --length 0"),
+        (["--tokens", "0"], "--tokens above 0"),
+        (["--tokens", "nan"], "--tokens above 0"),
         (["--length", "5000"], "at most 1024 positions were expected"),
         (["--out", "nosuch/x.json", "--tokens", "9"], "a file that can be written was expected at nosuch/x.json"),
         (
@@ -315,3 +319,55 @@ def test_models_that_are_not_there(capsys, name):
     status, _, err = _run(capsys, name)
     assert status == 2 and err.count("\n") == 1
     assert any(words in err for words in ("an existing folder or a hub id", "full commit hash", "HF_HUB_OFFLINE=0"))
+
+
+def test_where_nothing_can_be_told_nothing_is_said(capsys, folder_of, tmp_path):
+    """One state has no spectrum: no half is called fine for it."""
+    (tmp_path / "x").write_text("cat")
+    status, out, _ = _run(capsys, folder_of("gpt2"), "--text", tmp_path / "x")
+    assert (
+        status == 0 and "the mean half is off at 0 (untold at 5)" in out and out.rstrip().endswith("What is isotropy?")
+    )
+
+
+def test_positions_that_the_model_keeps_to_itself_are_not_used(capsys, tmp_path, text):
+    """RoBERTa's table has two rows more than it takes positions; XLNet says -1 where it has no limit."""
+    shape = {key: SHAPE[key] for key in SHAPE if key != "vocab_size"}
+    config = transformers.RobertaConfig(**shape, vocab_size=60, pad_token_id=1, max_position_embeddings=34)
+    transformers.RobertaForMaskedLM(config).save_pretrained(tmp_path / "roberta")
+    config = transformers.XLNetConfig(d_model=16, n_layer=2, n_head=2, d_inner=32, vocab_size=60)
+    transformers.XLNetLMHeadModel(config).save_pretrained(tmp_path / "xlnet")
+    for name in ("roberta", "xlnet"):
+        _tokenizer().save_pretrained(tmp_path / name)
+        found, _ = _json(capsys, tmp_path / name, "--text", text, "--sites", "embed")
+        assert found["embed"]["n"] == 700
+
+
+needs_fracast = pytest.mark.skipif(find_spec("fracast") is None, reason="the package fracast is not installed")
+
+
+@needs_fracast
+def test_fracast_gives_a_state_a_window(capsys):
+    found, facts = _json(capsys, "fracast", "--length", "100", "--twonn")
+    x = find_series("sunspots").values[0]
+    windows = torch.tensor(np.lib.stride_tricks.sliding_window_view(x, 100)[:-1], dtype=torch.float32)
+    states = fracast_states(fracast().model, windows)
+    assert [*found] == [*states] and facts["per"] == "window"
+    for name, value in _textbook(states["block.4"].double().numpy()).items():
+        assert found["block.4"][name] == pytest.approx(value, rel=1e-4), name
+
+
+@needs_fracast
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--per", "token"], "a model that reads words was expected for --per token"),
+        (["--sites", "nosuch"], "sites of fracast were expected, got nosuch. It has: embed, block.0"),
+        (["--length", "7"], "a --length of at least 8 were expected"),
+        (["--length", "400"], "a window of 400 + 1 steps needs a part as long, got 309 steps"),
+        (["--device", "cuda"], "a device for fracast was expected, got 'cuda'"),
+    ],
+)
+def test_what_fracast_does_not_do_is_one_sentence(capsys, words, sentence):
+    status, out, err = _run(capsys, "fracast", *words)
+    assert (status, out) == (2, "") and sentence in err and err.count("\n") == 1

@@ -12,6 +12,7 @@ from torch import Tensor
 from isonum_core.commands.reading import read_numbers, read_words
 from isonum_core.errors import IsonumError
 from isonum_core.networks.batches import text_batches
+from isonum_core.networks.capture import limits
 from isonum_core.networks.models import Checkpoint
 from isonum_core.networks.numerals import levelled
 from isonum_core.worlds.series import find_series, interpolated
@@ -31,16 +32,16 @@ def feed(checkpoint: Checkpoint, options: argparse.Namespace) -> tuple[Batches, 
     """
     model, tokenizer, notes = checkpoint.model, checkpoint.tokenizer, []
     config, fracast = getattr(model, "config", None), hasattr(model, "forecast_batch")
-    if options.length is not None and options.length < 1:
-        raise IsonumError(
-            f"a --length of at least 1 was expected, got {options.length}. Leave it out for the usual one."
-        )
+    least = 8 if fracast else 1
+    if not options.tokens > 0 or (options.length is not None and options.length < least):
+        got = f"--tokens {options.tokens:g} and --length {options.length}"
+        raise IsonumError(f"--tokens above 0 and a --length of at least {least} were expected, got {got}.")
     if tokenizer is None:
         if options.text or options.per != ("window" if fracast else "token"):
             got = options.text or f"--per {options.per}"
             raise IsonumError(
-                f"a model that reads words was expected for {got}, got one that reads numbers: its states are those of "
-                f"{'a --per window' if fracast else 'every patch, or --per token'}, of a --series."
+                f"a model that reads words was expected for {got}, got one that reads numbers. Give it a --series, and "
+                f"--per {'window' if fracast else 'token'}."
             )
         rows, length = _series(options.series, notes), options.length or getattr(config, "context_length", 64)
         cut = windows(rows, range(rows.shape[1]), length, 1)
@@ -61,8 +62,7 @@ def feed(checkpoint: Checkpoint, options: argparse.Namespace) -> tuple[Batches, 
         notes.append("the text is what docstrings of numpy and pandas say")
     if not text.strip():
         raise IsonumError(f"a text with a word at least was expected in {options.text}, got none. Give another.")
-    most = getattr(config, "max_position_embeddings", None) or 256
-    length = options.length or min(256, most, tokenizer.model_max_length)
+    length = options.length or min(256, limits(model)[1], tokenizer.model_max_length)
     made = (batch for piece in _pieces(text) for batch in text_batches(tokenizer, [piece], 8, length))
     if getattr(config, "is_encoder_decoder", False):
         notes.append("the decoder is given the same text as the encoder")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from isonum_core.errors import IsonumError
 from isonum_core.geometry.neighbours import two_nn
 from isonum_core.geometry.sinks import SinkMoments
 from isonum_core.networks.capture import capture_sums
-from isonum_core.networks.models import AsSaved, Checkpoint, load_checkpoint, minilm
+from isonum_core.networks.models import AsSaved, Checkpoint, load_checkpoint, minilm, quiet
 from isonum_core.networks.packaged import fracast, fracast_states, smollm2
 
 PACKAGED = {"smollm2": smollm2, "minilm": minilm, "fracast": fracast}
@@ -75,7 +75,7 @@ def _met(checkpoint: Checkpoint, batches: Batches, options: argparse.Namespace) 
         return _Sums(SinkMoments.of(rows, places), rows[: NEAREST * options.twonn].cpu())
 
     total, read, stopped = options.tokens if options.tokens < float("inf") else None, 0, True
-    with tqdm(total=total, unit=" states", disable=None, leave=False) as bar, contextlib.suppress(KeyboardInterrupt):
+    with tqdm(total=total, unit=" states", disable=None, leave=False) as bar, quiet(), suppress(KeyboardInterrupt):
         for batch in batches:
             if "series" in batch:
                 states = fracast_states(checkpoint.model, batch["series"])
@@ -94,7 +94,8 @@ def _met(checkpoint: Checkpoint, batches: Batches, options: argparse.Namespace) 
                 break
         stopped = False
     if not found:
-        raise IsonumError("states that count were expected, got none before the end. Give more to read.")
+        got = "an interruption before the first" if stopped else "special tokens alone"
+        raise IsonumError(f"states that count were expected, got {got}. Give another text, or more time.")
     return found, stopped
 
 

@@ -118,12 +118,14 @@ def _summary(found: dict[int | str | None, Report], kind: str) -> list[str]:
         words = f"Sinks, rows longer than {SINK:.0f} times the median, at {len(far)} {of}, at {kind} {name} the longest"
         if pr := worst.without_sinks.get("participation_ratio"):
             words += f": PR is {worst.values['participation_ratio']:.3g} with and {pr:.3g} without, of {worst.d}"
-    mean, spectral = (sum(bool(one.off[half]) for one in found.values()) for half in (0, 1))
+    flags = [[one.off[half] for one in found.values()] for half in (0, 1)]
+    mean, spectral = (f"{sum(map(bool, f))}" + f" (untold at {f.count(None)})" * (None in f) for f in flags)
+    off = [any(f) or (None if None in f else False) for f in flags]
     return [
         words.rstrip(".") + ".",
         f"{'Without them, beside' if far else 'Beside'} independent rows, the mean half is off at {mean} and the "
         f"spectral half at {spectral} {of}. Rows of one text depend on each other: a small excess says nothing. "
-        f"Read next: {read_next(mean > 0, spectral > 0, bool(far))}",
+        f"Read next: {read_next(*off, bool(far))}",
     ]
 
 

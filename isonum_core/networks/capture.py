@@ -226,7 +226,7 @@ def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Te
             f"{stream}attention_mask was expected to start with 1 in every sequence, got padding on the left: "
             "positions would be counted from the padding. Pad on the right, or give position_ids."
         )
-    words, positions = _limits(model)
+    words, positions = limits(model)
     if ids.shape[1] > positions or int(ids.min()) < 0 or int(ids.max()) >= words:
         raise IsonumError(
             f"ids below {words} and at most {positions} positions were expected in {stream}input_ids, got "
@@ -236,7 +236,7 @@ def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Te
     return read & ~special
 
 
-def _limits(model: nn.Module) -> tuple[int | float, int | float]:
+def limits(model: nn.Module) -> tuple[int | float, int | float]:
     """How many words and positions the model knows, as far as it says so."""
     words = None
     with suppress(AttributeError, NotImplementedError):
