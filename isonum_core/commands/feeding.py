@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isonum_core.commands.reading import read_numbers, read_words
+from isonum_core.commands.reading import read_numbers, read_prose
 from isonum_core.errors import IsonumError
 from isonum_core.networks.batches import text_batches
 from isonum_core.networks.capture import limits
@@ -55,7 +55,7 @@ def feed(checkpoint: Checkpoint, options: argparse.Namespace) -> tuple[Batches, 
         text = "\n".join(" ".join(f"{level:02d}" for level in row) for row in rows)
         notes.append("each series is written as two-digit levels between its extremes")
     elif options.text:
-        text, own = read_words(options.text)
+        text, own = read_prose(options.text)
         notes += own
     else:
         text = "\n\n".join(docstring_prose())

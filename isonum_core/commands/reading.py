@@ -75,7 +75,7 @@ def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
     return found.astype(bool)
 
 
-def read_words(path: str) -> tuple[str, list[str]]:
+def read_prose(path: str) -> tuple[str, list[str]]:
     """A text, and notes on how it was read; - reads it from the pipe."""
     with _in_one_sentence(Path(path)):
         return decoded(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes(), path)

@@ -71,19 +71,9 @@ def capture(
     return {site.name: replace(moments[site.name], dropped=dropped[site.stream]) for site in wanted}
 
 
-def capture_sums(
-    model: nn.Module,
-    batches: Mapping | Iterable,
-    of: Callable[[Float[Tensor, "n d"], Int[Tensor, "n"]], Any],
-    sites: Iterable[str] | None = None,
-    blocks: str | None = None,
-    norm: str | None = None,
-) -> dict[str, Any]:
-    """As `capture`, with other sums: `of` makes them, of states and their positions; they merge. `SinkMoments.of`, say.
-
-    A state's position is its place in its own sequence, from 0.
-    """
-    return _summed(model, batches, _wanted(model, sites, blocks, norm), of)[0]
+def capture_sums(model: nn.Module, batches: Mapping | Iterable, of: Callable[..., Any], *where: Any) -> dict[str, Any]:
+    """As `capture` at sites, blocks and norm (`where`): what `of` makes of states and positions, which merges."""
+    return _summed(model, batches, _wanted(model, *where), of)[0]
 
 
 def _summed(model: nn.Module, batches: Mapping | Iterable, wanted: list[Site], of: Callable) -> tuple[dict, Counter]:
@@ -135,7 +125,9 @@ def collect(
     return Sample(torch.cat(words)[:limit].cpu(), {name: torch.cat(part) for name, part in parts.items()})
 
 
-def _wanted(model: nn.Module, names: Iterable[str] | None, blocks: str | None, norm: str | None) -> list[Site]:
+def _wanted(
+    model: nn.Module, names: Iterable[str] | None = None, blocks: str | None = None, norm: str | None = None
+) -> list[Site]:
     known = {site.name: site for site in find(model, blocks, norm)}
     names = known.keys() - {"logits"} if names is None else {names} if isinstance(names, str) else set(names)
     if not names or names - known.keys():
