@@ -163,7 +163,7 @@ def test_sinks_are_found_placed_and_left_out(capsys, sinking):
     lines = out.splitlines()
     assert status == 0 and "0 (10), 5 (1)" in lines[3] and lines[4].split()[:2] == ["without", "629"]
     pr = both["participation_ratio"], both["without_sinks"]["participation_ratio"]
-    assert f"at site embed the longest: PR is {pr[0]:.3g} with and {pr[1]:.3g} without, of 24." in lines[-2]
+    assert f"the longest at embed, where PR is {pr[0]:.3g} with and {pr[1]:.3g} without, of 24." in lines[-2]
     assert lines[-1].endswith("Read next: What is isotropy?")
 
 

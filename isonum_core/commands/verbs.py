@@ -115,9 +115,9 @@ def _summary(found: dict[int | str | None, Report], kind: str) -> list[str]:
     words = f"No row is longer than {SINK:.0f} times the median of its {kind}."
     if far:
         name, worst = max(far.items(), key=lambda item: item[1].longest)
-        words = f"Sinks, rows longer than {SINK:.0f} times the median, at {len(far)} {of}, at {kind} {name} the longest"
+        words = f"Sinks, rows longer than {SINK:.0f} times the median, at {len(far)} {of}, the longest at {name}"
         if pr := worst.without_sinks.get("participation_ratio"):
-            words += f": PR is {worst.values['participation_ratio']:.3g} with and {pr:.3g} without, of {worst.d}"
+            words += f", where PR is {worst.values['participation_ratio']:.3g} with and {pr:.3g} without, of {worst.d}"
     flags = [[one.off[half] for one in found.values()] for half in (0, 1)]
     mean, spectral = (f"{sum(map(bool, f))}" + f" (untold at {f.count(None)})" * (None in f) for f in flags)
     off = [any(f) or (None if None in f else False) for f in flags]
