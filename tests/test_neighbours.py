@@ -205,6 +205,20 @@ def test_equal_distances_have_no_dimension(rng, kind):
             mle_dimension(EQUAL[kind](rng), 2)
 
 
+@quiet
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("n", "d"), [(60, 400), (200, 300), (300, 300), (33, 32)])
+def test_whitening_with_a_ridge_leaves_no_dimension_and_its_rows_do(rng, n, d):
+    """With a ridge the distances are no longer equal: 107 to 330 came out where the rows had 12."""
+    for x in (rng.normal(size=(n, d)), rng.standard_t(3, size=(n, d)), rng.normal(size=(n, d)) / np.arange(1, d + 1)):
+        assert 0 < two_nn(x) < d
+        value, vector = np.linalg.eigh(np.cov(x.T))
+        ridged = (x - x.mean(0)) @ vector / np.sqrt(value.clip(0) + 1e-5)
+        for dimension in (two_nn, lambda y: mle_dimension(y, 2)):
+            with pytest.raises(IsonumError, match="neighbours lie equally far|more evenly than .* independent rows"):
+                dimension(ridged)
+
+
 def test_some_equal_distances_are_noted(rng):
     x = torch.from_numpy(rng.integers(0, 2, size=(300, 64)).astype(float))
     with pytest.warns(WeakNumberWarning, match=r"\d+ of 300 rows have both neighbours equally far, as quantised rows"):

@@ -224,13 +224,16 @@ def test_a_pointer_of_git_lfs_is_called_one(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("x.xlsx", "format .npy, .npz, .safetensors, .pt, .pth, .parquet, .csv, .tsv, .txt, .vec was expected"),
-        ("x.npy", "x.npy was expected to be readable as .npy, got: .*No such file"),
-        ("folder.csv", "got: .*Is a directory"),
+        ("file.xlsx", "format .npy, .npz, .safetensors, .pt, .pth, .parquet, .csv, .tsv, .txt, .vec was expected"),
+        ("x.npy", r"a file was expected at .*x.npy, got nothing there. Check its name and folder\.$"),
+        ("x.xyz", "a file was expected at .*x.xyz, got nothing there"),
+        ("file.xlsx/x.npy", "a file was expected at .*x.npy, got nothing there"),
+        ("folder.csv", "a file was expected at .*folder.csv, got a folder. Name a file in it"),
     ],
 )
 def test_no_such_file(tmp_path, name, words):
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file.xlsx").write_bytes(b"PK")
     with pytest.raises(IsonumError, match=words):
         read_numbers(tmp_path / name)
 

@@ -39,6 +39,29 @@ def test_values_are_those_of_the_core():
     assert "effective_rank" not in found.null and set(found.null) < set(found.values)
 
 
+def test_how_much_of_the_variance_is_in_one_place():
+    """Six times the variance in one dimension of twelve, then turned by 45 degrees in a plane."""
+    x = torch.randn(4000, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x[:, 3] *= 6
+    turned = x.clone()
+    turned[:, 3], turned[:, 4] = (x[:, 3] - x[:, 4]) / 2**0.5, (x[:, 3] + x[:, 4]) / 2**0.5
+    names = ["top_dimension", "top_direction", "outlier_dimensions"]
+    share = float(x[:, 3].var() / x.var(0).sum())
+    straight, crooked = (report(y, names) for y in (x, turned))
+    assert straight.values["top_dimension"] == pytest.approx(share, rel=1e-9) and straight.outliers == [3]
+    assert crooked.values["top_direction"] == pytest.approx(straight.values["top_direction"], rel=1e-9)
+    assert straight.values["top_direction"] == pytest.approx(share, rel=0.01)
+    assert crooked.values["top_dimension"] < 0.6 * share and crooked.values["outlier_dimensions"] == 0
+    assert crooked.outliers == []
+
+
+def test_the_longest_row_is_told_in_medians():
+    x = CLOUDS["isotropic"](300, 16, np.random.default_rng(0))
+    lengths = x.norm(dim=1)
+    assert report(x, ["mean_share"]).longest == pytest.approx(float(lengths.max() / lengths.median()), rel=1e-9)
+    assert report(torch.zeros(9, 4, dtype=torch.float64), ["mean_cosine"]).longest is None
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_few_samples_give_what_is_defined_and_the_reason_for_the_rest(n):
     found = report(_cloud(n, 6))
@@ -177,7 +200,7 @@ def test_sinks_are_counted_and_both_halves_told_without_them():
     x = CLOUDS["isotropic"](300, 16, np.random.default_rng(0))
     sinks = [5, 17, 200]
     x[sinks] = 500 + 0 * x[sinks]
-    found = report(x, ["mean_share"])
+    found = report(x, ["mean_share", "isoscore_unbiased"])
     rest = torch.ones(300, dtype=torch.bool)
     rest[sinks] = False
     clean = report(x[rest], ["mean_share", "isoscore_unbiased"])

@@ -55,6 +55,14 @@ def test_a_pointer_of_git_lfs_is_named_and_pulled(folder, name):
     refused(folder, f"{name} was expected to hold data, got a Git LFS pointer, .* Run git lfs pull")
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "tf_model.h5", "model.gguf"])
+def test_a_pointer_of_another_format_is_a_pointer_where_nothing_better_is_there(folder, name):
+    (folder / name).write_text(POINTER)
+    assert load_checkpoint(folder).model.config.hidden_size == 8
+    (folder / "model.safetensors").unlink()
+    refused(folder, f"{name} was expected to hold data, got a Git LFS pointer, .* Run git lfs pull .*convert it")
+
+
 @pytest.mark.parametrize("left", [0, 4, 8, 100, 0.5, -1])
 def test_a_cut_file_says_how_much_is_there(folder, left):
     path = folder / "model.safetensors"

@@ -13,6 +13,7 @@ from isonum_core.errors import IsonumError
 
 SAMPLE = 30  # lines from which separator and names are told
 YEARS = range(1500, 2201)  # whole numbers that are as likely names as data
+GROUPS = re.compile(r"\s*[+-]?\d{1,3}( \d{3})+\s*")  # thousands
 # A field that may be a number written otherwise, or a spreadsheet's error: 0x10, 5 %, #DIV/0!
 ODD = re.compile(r"[\W_]*\d.*|#[A-Z/0]+[!?]")
 
@@ -20,10 +21,10 @@ ODD = re.compile(r"[\W_]*\d.*|#[A-Z/0]+[!?]")
 def read_delimited(content: bytes, file: str, suffix: str, header: str) -> tuple[Table | np.ndarray, list[str]]:
     """The table of a text, or the array (n, d) of word vectors, and notes.
 
-    A blank line within is a row of gaps, at the end it is none. Tabs, semicolons, bars and commas separate, in .txt
-    spaces too. Raises IsonumError with the line of the file where fields are of unequal number.
+    A blank line within is a row of gaps, at the end it is none. Tabs, semicolons, bars and commas separate, spaces in
+    .txt and between numbers. Raises IsonumError with the line of the file where fields are of unequal number.
     """
-    text, notes = _decoded(content, file)
+    text, notes = decoded(content, file)
     lines = text.rstrip("\n ").split("\n")
     hint = re.fullmatch(r"sep=(.)\s*", lines[0], re.IGNORECASE)  # a spreadsheet's
     skipped, remark = int(bool(hint)), None
@@ -68,7 +69,8 @@ def read_delimited(content: bytes, file: str, suffix: str, header: str) -> tuple
     return Table(frame, names, separator, lambda row: f"line {begins[row - 1]}"), notes
 
 
-def _decoded(content: bytes, file: str) -> tuple[str, list[str]]:
+def decoded(content: bytes, file: str) -> tuple[str, list[str]]:
+    """Text with plain line ends, and a note where its encoding was guessed. IsonumError on what is no text."""
     notes = []
     try:
         # the first is what a spreadsheet calls Unicode text
@@ -89,10 +91,14 @@ def _fields(lines: list[str], separator: str) -> list[list[str]]:
 def _separator(lines: list[str], suffix: str) -> str:
     """What parts the fields of every line but the first, which may be a title; a comma where nothing does."""
     sample = [line for line in lines[:SAMPLE] if line.strip()]
-    for separator in "\t;|," + " " * (suffix in (".txt", ".vec")):
-        parted = [len(row) for row in _fields(sample, separator)]
-        if all(k > 1 for k in parted[1:] or parted):
-            return separator
+    for separator in "\t;|, ":
+        rows = _fields(sample, separator)
+        if all(len(row) > 1 for row in rows[1:] or rows):
+            # what numpy's savetxt writes whatever the name; 1 234 alone in a line is a number of thousands
+            even = len(rows[0]) == len(rows[-1]) and not all(map(GROUPS.fullmatch, sample[1:] or sample))
+            numbers = even and all(_is_number(cell) for row in rows[1:] or rows for cell in row)
+            if separator != " " or suffix in (".txt", ".vec") or numbers:
+                return separator
     return ","
 
 

@@ -6,9 +6,9 @@ import contextlib
 import math
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 from isonum_core.commands.columns import Table, exact, from_table
-from isonum_core.commands.delimited import read_delimited
+from isonum_core.commands.delimited import decoded, read_delimited
 from isonum_core.errors import IsonumError
 
 TEXT = (".csv", ".tsv", ".txt", ".vec")
@@ -25,13 +25,21 @@ FORMATS = (".npy", ".npz", ".safetensors", ".pt", ".pth", ".parquet", *TEXT)
 NETCDF_FILL = 9.969209968386869e36
 
 
+class Numbers(NamedTuple):
+    """float64 numbers of any shape, notes on how they were read, and the words for where row i, from 1, stands."""
+
+    values: np.ndarray
+    notes: list[str]
+    place: Callable[[int], str] = "row {}, from 1".format
+
+
 def read_numbers(
     path: str | Path,
     key: str | None = None,
     columns: list[str] | None = None,
     header: Literal["auto", "yes", "no"] = "auto",
-) -> tuple[np.ndarray, list[str]]:
-    """The real numbers of a file in float64, NaN at its gaps, of whatever shape; and notes. Nothing in it is ever run.
+) -> Numbers:
+    """The real numbers of a file in float64, NaN at its gaps, of whatever shape. Nothing in it is ever run.
 
     `key` chooses among the arrays of a container, `columns` (names, or numbers from 1) among columns; for a file that
     has columns and no keys, a key is a column. `header` says whether the first line of a text names them. Whole numbers
@@ -47,10 +55,10 @@ def read_numbers(
         if isinstance(found, np.ndarray):
             found = _real(found, path.name, notes)
             if not columns:
-                return found, notes
+                return Numbers(found, notes)
             found = Table(pd.DataFrame(found))
         values, left = from_table(found, path.name, columns)
-        return values, notes + left
+        return Numbers(values, notes + left, found.line)
 
 
 def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
@@ -67,6 +75,12 @@ def read_mask(path: str | Path, key: str | None = None) -> np.ndarray:
     return found.astype(bool)
 
 
+def read_prose(path: str) -> tuple[str, list[str]]:
+    """A text, and notes on how it was read; - reads it from the pipe."""
+    with _in_one_sentence(Path(path)):
+        return decoded(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes(), path)
+
+
 @contextlib.contextmanager
 def _in_one_sentence(path: Path) -> Iterator[None]:
     """What readers raise on unexpected bytes has no common class: pickles and zips raise nearly anything."""
@@ -74,6 +88,12 @@ def _in_one_sentence(path: Path) -> Iterator[None]:
         yield
     except IsonumError:
         raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise IsonumError(f"a file was expected at {path}, got nothing there. Check its name and folder.") from None
+    except IsADirectoryError:
+        raise IsonumError(f"a file was expected at {path}, got a folder. Name a file in it.") from None
+    except PermissionError:
+        raise IsonumError(f"{path} was expected to be readable, got no permission. Ask its owner.") from None
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         if "pickle" in (type(error).__name__ + reason).lower() or "Weights only" in reason:
@@ -86,10 +106,10 @@ def _stored(path: Path, key: str | None, header: str) -> tuple[np.ndarray | Tabl
     if str(path) == "-":
         return read_delimited(sys.stdin.buffer.read(), "-", ".csv", header)
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise IsonumError(f"a file of format {', '.join(FORMATS)} was expected, got {path.name!r}. Save it as .npy.")
     with path.open("rb") as file:
         begin = file.read(30)
+    if suffix not in FORMATS:
+        raise IsonumError(f"a file of format {', '.join(FORMATS)} was expected, got {path.name!r}. Save it as .npy.")
     if begin.startswith(b"version https://git-lfs"):
         raise IsonumError(f"{path.name} is a Git LFS pointer, three lines of text: fetch the file with git lfs pull.")
     if suffix in TEXT:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,13 +17,19 @@ from isonum_core.errors import IsonumError, WeakNumberWarning
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.neighbours import two_nn
 from isonum_core.geometry.partition import partition_isotropy
-from isonum_core.geometry.scores import SCORES
+from isonum_core.geometry.scores import SCORES, outlier_dimensions
+from isonum_core.geometry.sinks import SinkMoments, SinkSplit
 
-# Name in the report -> name in SCORES.
+# Name in the report -> what it is of moments: scores, and how much of the variance is in one place.
 SPECTRAL = "iso_score iso_score_unbiased participation_ratio participation_ratio_unbiased effective_rank".split()
-COVARIANCE = {name.replace("iso_score", "isoscore"): name for name in (*SPECTRAL, "mean_cosine", "mean_share")}
-# Seconds on one slow core, as measured; above the cap a measure is not begun unless it is asked for by name.
-SECONDS = {"twonn": lambda n, d: n * n * d / 1.5e10, "partition_isotropy": lambda n, d: n * d / 5e5}
+COVARIANCE: dict[str, Callable[[Moments], Tensor | float]] = {
+    name.replace("iso_score", "isoscore"): SCORES[name].function for name in (*SPECTRAL, "mean_cosine", "mean_share")
+}
+COVARIANCE["top_dimension"] = lambda m: m.variances.max() / m.trace
+COVARIANCE["top_direction"] = lambda m: m.eigenvalues[0] / m.trace
+COVARIANCE["outlier_dimensions"] = lambda m: float(len(outlier_dimensions(m)))
+# CPU seconds on one core, as measured; above the cap a measure is not begun unless it is asked for by name.
+SECONDS = {"twonn": lambda n, d: n * n * d / 1.5e10, "partition_isotropy": lambda n, d: n * d / 1.5e6}
 SECONDS["log_partition_isotropy"] = SECONDS["partition_isotropy"]
 MEASURES = (*COVARIANCE, *SECONDS)
 CAP = 120.0
@@ -38,7 +45,8 @@ class Report:
 
     `values` and `null` are keyed alike: what was measured, and what an isotropic Gaussian cloud of this n and d gives,
     where a formula for that exists. `absent` says why another has no value, `notes` what weakens one. `sinks` are the
-    rows far out, `without_sinks` the two halves without them, `verdict` the two lines for people.
+    places of the rows far out, `longest` the largest length over the median, `without_sinks` n and the measures of the
+    rest. `off` says which half is off without sinks, mean and spectral; `verdict` are two lines for people.
     """
 
     n: int
@@ -48,8 +56,11 @@ class Report:
     null: dict[str, float] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    outliers: list[int] = field(default_factory=list)
     sinks: list[int] = field(default_factory=list)
+    longest: float | None = None
     without_sinks: dict[str, float] = field(default_factory=dict)
+    off: list[bool | None] = field(default_factory=list)
     verdict: list[str] = field(default_factory=list)
 
 
@@ -73,23 +84,40 @@ def report(
         raise IsonumError(f"a measure was expected, got {got}. There are: {', '.join(MEASURES)}.")
     if not 0 < radius < math.inf:
         raise IsonumError(f"a radius above 0 was expected, got {radius}. Take the length of the states that read x.")
-    m = Moments.of(x)
-    found = Report(m.n, m.d, radius)
     search = functools.cache(lambda: partition_isotropy(x, radius=radius))  # one for the value and its logarithm
     points = dict(zip(SECONDS, (lambda: two_nn(x), lambda: search().value, lambda: search().log_value), strict=True))
+    return report_of(SinkMoments.of(x).split(SINK), chosen, points, measures, radius, begin)
+
+
+def report_of(
+    parts: SinkSplit,
+    chosen: Collection[str],
+    points: Mapping[str, Callable[[], float]],
+    asked: Collection[str] = (),
+    radius: float = 1.0,
+    begin: Callable[[str], None] = lambda doing: None,
+    rest: Mapping[str, Callable[[], float]] = MappingProxyType({}),
+) -> Report:
+    """As `report`, of rows whose moments are known.
+
+    `points` has what else is chosen, which needs the rows themselves, and `rest` the same without sinks.
+    """
+    m = parts.everything
+    longest = parts.longest if math.isfinite(parts.longest) else None
+    found = Report(m.n, m.d, radius, sinks=parts.sinks.tolist(), longest=longest)
     for name in chosen:
         seconds = SECONDS[name](m.n, m.d) if name in SECONDS else 0
-        if seconds > CAP and name not in measures:
+        if seconds > CAP and name not in asked:
             found.absent[name] = (
                 f"not begun: about {seconds:.0f} s for {m.n} rows, more than {CAP:.0f}. Ask with --measures {name}."
             )
             continue
         begin(f"{name}, about {seconds:.0f} s")
-        score = SCORES.get(COVARIANCE.get(name))
+        score = SCORES.get(name.replace("isoscore", "iso_score"))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", WeakNumberWarning)
             try:
-                value = found.values[name] = float(score.function(m) if score else points[name]())
+                value = found.values[name] = float(COVARIANCE[name](m) if name in COVARIANCE else points[name]())
             except IsonumError as error:
                 found.absent[name] = str(error)
         notes = [str(warning.message) for warning in caught]
@@ -98,29 +126,46 @@ def report(
                 found.null[name] = float(score.null(m.n, m.d))
             notes += [note] if (note := score.note(value, m.n, m.d)) else []
         found.notes.extend(dict.fromkeys(f"{name}: {note}" for note in notes))
+    if found.values.get("outlier_dimensions"):
+        found.outliers.extend(outlier_dimensions(m).tolist())
     if 1 < m.n and 4 * m.n <= m.d:
         found.notes.append(f"{m.n} rows of {m.d} numbers: if samples are columns here, transpose the array")
-    _judge(found, x, m)
+    off, words = _halves(m)
+    sinks = f"No row is longer than {SINK:.0f} times the median."
+    if found.sinks:
+        found.without_sinks.update(n=parts.without.n, **_defined(parts.without, chosen, rest))
+        off, without = _halves(parts.without)
+        sinks = (
+            f"Sinks, rows longer than {SINK:.0f} times the median: {len(found.sinks)}, the first at row "
+            f"{found.sinks[0]} (from 0). Without: {without}"
+        )
+    found.off.extend(off)
+    found.verdict.extend([words, f"{sinks} Read next: {read_next(*off, bool(found.sinks))}"])
     return found
 
 
-def _judge(found: Report, x: Tensor, m: Moments) -> None:
-    """Which half is off, against its null and its sinks; and the chapter to read."""
-    lengths = torch.linalg.vector_norm(x, dim=1)
-    far = (lengths > SINK * lengths.median()) & (lengths.median() > 0)
-    found.sinks.extend(far.nonzero().flatten().tolist())
+def read_next(mean_off: bool | None, spectrum_off: bool | None, sinks: bool) -> str:
+    """Title of the chapter that says what to make of it."""
+    if sinks or spectrum_off or mean_off is None or (not mean_off and spectrum_off is None):
+        return CHAPTERS["spectral"]
+    return CHAPTERS["mean" if mean_off else "none"]
+
+
+def _defined(m: Moments, names: Collection[str], points: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """Those that have a value among these names; what weakens them was noted before."""
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", WeakNumberWarning)
+        for name in (name for name in names if name in COVARIANCE or name in points):
+            with contextlib.suppress(IsonumError):
+                found[name] = float(points[name]() if name in points else COVARIANCE[name](m))
+    return found
+
+
+def _halves(m: Moments) -> tuple[tuple[bool | None, bool | None], str]:
+    """Which half is off against its null: mean and spectral, None where that cannot be told; and a sentence."""
     (mean_off, mean), (spectrum_off, spectrum) = _mean_half(m), _spectral_half(m)
-    sinks = f"No row is longer than {SINK:.0f} times the median."
-    chapter = "mean" if mean_off and not spectrum_off else "none" if mean_off is spectrum_off is False else "spectral"
-    if found.sinks:
-        rest, chapter = report(x[~far], ["mean_share", "isoscore_unbiased"]), "spectral"
-        found.without_sinks.update(n=rest.n, **rest.values)
-        sinks = (
-            f"Sinks, rows longer than {SINK:.0f} times the median: {len(found.sinks)}, the first at row "
-            f"{found.sinks[0]} (from 0). Without: {rest.verdict[0]}"
-        )
-    found.verdict.append(f"The mean half {mean}; the spectral half {spectrum}.")
-    found.verdict.append(f"{sinks} Read next: {CHAPTERS[chapter]}")
+    return (mean_off, spectrum_off), f"The mean half {mean}; the spectral half {spectrum}."
 
 
 def _mean_half(m: Moments) -> tuple[bool | None, str]:

@@ -5,31 +5,36 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import torch
 
-from isonum_core.commands.reading import read_mask, read_numbers
-from isonum_core.commands.report import MEASURES, Report, report
+from isonum_core.commands.reading import Numbers, read_mask, read_numbers
+from isonum_core.commands.report import MEASURES, SINK, Report, read_next, report
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.tokens import MeanScale
+
+# Measures of many clouds, and their heads.
+HEADS = dict(mean_cosine="cosine", mean_share="share", participation_ratio="PR", participation_ratio_unbiased="unb.")
+HEADS |= dict(isoscore="IsoScore", isoscore_unbiased="unb.", null="null", effective_rank="eff. rank", twonn="TwoNN")
+HEADS |= dict(partition_isotropy="I", log_partition_isotropy="log I", top_dimension="top dim.")
+HEADS |= dict(top_direction="top dir.", outlier_dimensions="outliers")
 
 
 def scores(options: argparse.Namespace) -> str:
     """Every measure of the states in a file, by layer where it has layers, as a table or as JSON."""
     file = options.file
-    x, notes = read_numbers(file, options.key, options.column, options.header)
+    read = read_numbers(file, options.key, options.column, options.header)
+    notes = read.notes
     words = [option.split(",") if option else [] for option in (options.measures, options.without)]
     found = {}
-    for layer, rows in _clouds(x, notes, options).items():
+    for layer, rows in _clouds(read, options).items():
         found[layer] = report(torch.from_numpy(rows), *words, options.radius, _show)
         found[layer].notes.extend(notes)
     _show("")
-    if options.json:
-        records = [_record(one) | ({} if layer is None else {"layer": layer}) for layer, one in found.items()]
-        return json.dumps(records[0] if None in found else {"layers": records}, allow_nan=False, indent=1)
-    return _table(file, found)
+    return output(found, "layer", f"{file}: ", options.json)
 
 
 def _show(doing: str) -> None:
@@ -38,8 +43,9 @@ def _show(doing: str) -> None:
         print(f"\r\x1b[K{doing}", end="", file=sys.stderr, flush=True)
 
 
-def _clouds(x: np.ndarray, notes: list[str], options: argparse.Namespace) -> dict[int | None, np.ndarray]:
+def _clouds(read: Numbers, options: argparse.Namespace) -> dict[int | None, np.ndarray]:
     """The rows (n, d) that count, by layer; under None where the file has no layers or they are pooled."""
+    x, notes, place = read
     if not 2 <= x.ndim <= 4 or (x.ndim > 2 and options.mask is None):
         raise IsonumError(
             f"states of shape (n, d), one sample a row, or (B, T, d) or (L, B, T, d) with --mask were expected in "
@@ -58,40 +64,74 @@ def _clouds(x: np.ndarray, notes: list[str], options: argparse.Namespace) -> dic
     layered = x.ndim == 4 or mask.ndim < x.ndim - 1
     mask = np.broadcast_to(mask, x.shape[:-1])
     if len(gaps := np.argwhere(mask & ~np.isfinite(x).all(-1)) + 1):
+        at = place(gaps[0, 0]) if x.ndim == 2 else f"row {', '.join(map(str, gaps[0]))}, from 1"
         raise IsonumError(
             f"numbers were expected in every row of {options.file}, got {len(gaps)} of {mask.sum()} rows with NaN or "
-            f"infinity, the first at row {', '.join(map(str, gaps[0]))}, from 1. Fill or --mask them."
+            f"infinity, the first at {at}. Fill or --mask them."
         )
     return {k: x[k][mask[k]] for k in range(len(x))} if layered and not options.pool else {None: x[mask]}
 
 
-def _record(found: Report) -> dict:
-    """What a machine reads: a number or null for every measure, and the facts to judge it."""
-    facts = dict(vars(found))
-    return {"n": found.n, "d": found.d, **dict.fromkeys(found.absent), **facts.pop("values"), **facts}
-
-
-def _table(file: str, found: dict[int | None, Report]) -> str:
-    """The report of one cloud beside its null, with the reasons for what is absent; or of all layers side by side."""
-    last = found[max(found, key=lambda layer: layer or 0)]
-    if None in found:
-        title, columns = f"n = {last.n} samples", {"value": last.values, "isotropic cloud": last.null}
-        absent = [f"{name} is absent: {reason}" for name, reason in last.absent.items()]
-    else:
-        title, absent = f"{len(found)} layers (--pool makes one cloud, --json tells all)", []
-        columns = {k: one.values | {"rows": one.n, "sinks": len(one.sinks)} for k, one in found.items()}
-    table = pd.DataFrame(columns).reindex([*MEASURES, "rows", "sinks"]).dropna(how="all")
-    table = table.rename_axis(columns="measure" if None in found else "layer")
-    text = table.to_string(float_format=f"{{:.{6 if None in found else 4}g}}".format, na_rep="") if len(table) else ""
+def output(
+    found: dict[int | str | None, Report], kind: str, title: str, machine: bool, facts: dict | None = None
+) -> str:
+    """One cloud beside its null, with the reasons for what is absent; or many, of a `kind`, a line each and another
+    without sinks. For a machine a number or null for every measure, and the facts to judge it.
+    """
+    last = found[list(found)[-1]]
+    if machine:
+        records = []
+        for name, one in found.items():
+            about = dict(vars(one))
+            values = {"n": one.n, "d": one.d, **dict.fromkeys(one.absent), **about.pop("values"), **about}
+            records.append(values | ({} if name is None else {kind: name}))
+        whole = records[0] if None in found else {**(facts or {}), f"{kind}s": records}
+        return json.dumps(whole, allow_nan=False, indent=1)
     notes = dict.fromkeys(f"note: {note}" for one in found.values() for note in one.notes)
-    of = "" if None in found else f"Layer {max(found)}: "
-    lines = [f"{file}: {title}, d = {last.d} dimensions", "", text, *absent, "", *notes]
-    return "\n".join([*lines, of + last.verdict[0], last.verdict[1]])
+    if None in found:
+        table = pd.DataFrame({"value": last.values, "isotropic cloud": last.null}).reindex(MEASURES).dropna(how="all")
+        table = table.rename_axis(columns="measure")
+        text = table.to_string(float_format="{:.6g}".format, na_rep="") if len(table) else ""
+        absent = [f"{name} is absent: {reason}" for name, reason in last.absent.items()]
+        lines = [f"{title}n = {last.n} samples, d = {last.d} dimensions", "", text, *absent, "", *notes]
+        return "\n".join([*lines, *last.verdict])
+    rows = []
+    for name, one in found.items():
+        places = ", ".join(f"{place} ({k})" for place, k in Counter(one.sinks).most_common(3))
+        sinks = {"sinks at (how many)": places, "longest": one.longest} if places else {}
+        null = {"null": one.null["isoscore"]} if "isoscore" in one.null else {}
+        rows.append({kind: name, "rows": one.n, **one.values, **null, **sinks})
+        rows += [{kind: "  without", "rows": one.without_sinks["n"], **one.without_sinks}] if places else []
+    table = pd.DataFrame(rows)
+    table = table[[name for name in (kind, "rows", *HEADS, "sinks at (how many)", "longest") if name in table]]
+    text = table.rename(columns=HEADS).to_string(index=False, float_format="{:.3g}".format, na_rep="")
+    lines = [f"{title}{len(found)} {kind}s, d = {last.d} dimensions (--json tells all)", "", text, "", *notes]
+    return "\n".join([*lines, *_summary(found, kind)])
+
+
+def _summary(found: dict[int | str | None, Report], kind: str) -> list[str]:
+    """Two lines for people: the sinks and what they do; which half is off without them, and what to read next."""
+    far, of = {name: one for name, one in found.items() if one.sinks}, f"of {len(found)} {kind}s"
+    words = f"No row is longer than {SINK:.0f} times the median of its {kind}."
+    if far:
+        name, worst = max(far.items(), key=lambda item: item[1].longest)
+        words = f"Sinks, rows longer than {SINK:.0f} times the median, at {len(far)} {of}, the longest at {name}"
+        if pr := worst.without_sinks.get("participation_ratio"):
+            words += f", where PR is {worst.values['participation_ratio']:.3g} with and {pr:.3g} without, of {worst.d}"
+    flags = [[one.off[half] for one in found.values()] for half in (0, 1)]
+    mean, spectral = (f"{sum(map(bool, f))}" + f" (untold at {f.count(None)})" * (None in f) for f in flags)
+    off = [any(f) or (None if None in f else False) for f in flags]
+    return [
+        words.rstrip(".") + ".",
+        f"{'Without them, beside' if far else 'Beside'} independent rows, the mean half is off at {mean} and the "
+        f"spectral half at {spectral} {of}. Rows of one text depend on each other: a small excess says nothing. "
+        f"Read next: {read_next(*off, bool(far))}",
+    ]
 
 
 def tokens(options: argparse.Namespace) -> str:
     """The tokens of the series in a file, and the values they stand for."""
-    x, notes = read_numbers(options.file, options.key, options.column, options.header)
+    x, notes, _ = read_numbers(options.file, options.key, options.column, options.header)
     x = x[:, 0] if x.ndim == 2 and x.shape[1] == 1 else x
     if x.ndim != 1:
         raise IsonumError(

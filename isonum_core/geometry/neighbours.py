@@ -37,7 +37,7 @@ def two_nn(x: Rows, roundings: float = ROUNDINGS) -> float:
     scikit-dimension's default, but on distinct rows: rows that repeat another, up to `roundings` eps of their length
     (float32's where all values are float32 values), count once, with a warning that counts them. Biased low in high
     dimension. O(n^2 d) time above 15 dimensions. Raises IsonumError where distances are equal: on a grid, after
-    whitening with n <= d. Facco et al. 2017.
+    whitening with n <= d, with or without a ridge. Facco et al. 2017.
 
     >>> cloud = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
     >>> round(two_nn(cloud), 1)
@@ -67,7 +67,7 @@ def two_nn(x: Rows, roundings: float = ROUNDINGS) -> float:
             stacklevel=2,
         )
     ratio, height = np.sort(ratio)[:keep], -np.log1p(-np.arange(1, keep + 1) / n)
-    return _possible(float(ratio @ height / (ratio @ ratio)), *y.shape)
+    return _possible(float(ratio @ height / (ratio @ ratio)), y)
 
 
 def mle_dimension(x: Rows, k: int = 20) -> float:
@@ -86,11 +86,12 @@ def mle_dimension(x: Rows, k: int = 20) -> float:
     y, _ = _distinct(x, ROUNDINGS)
     r = _distances(y, k)
     inverse = float(np.sort(np.log(r[:, -1:] / r).sum(1)).mean() / (k - 1))  # sorted: in any order the same sum
-    return _possible(1 / max(inverse, np.finfo(float).tiny), *y.shape)
+    return _possible(1 / max(inverse, np.finfo(float).tiny), y)
 
 
-def _possible(dimension: float, n: int, d: int) -> float:
-    """The estimate, or IsonumError where it lies ten standard errors beyond what n rows in d columns can have."""
+def _possible(dimension: float, y: np.ndarray) -> float:
+    """The estimate, or IsonumError where no n rows in d columns have it by ten standard errors, or were whitened."""
+    n, d = y.shape
     most = min(n - 1, d)
     if dimension > most * (1 + 10 / n**0.5):
         raise IsonumError(
@@ -98,6 +99,13 @@ def _possible(dimension: float, n: int, d: int) -> float:
             f"{n} rows in {d} columns have at most {most}. A grid, or rows whitened with n <= d, have no dimension to "
             "read: give rows as they were before."
         )
+    if n - 1 <= d:  # of independent rows 1/PR is 1/(n - 1) more than that of their law, which is 1/d or more
+        gram = (y - y.mean(0)) @ (y - y.mean(0)).T
+        if d * ((gram**2).sum() / gram.trace() ** 2 - 1 / (n - 1)) < 0.5 - 6 / n:
+            raise IsonumError(
+                f"the variance of {n} rows in {d} columns is spread more evenly than that of independent rows, as it "
+                f"is after whitening with n <= d: {dimension:.3g} says nothing of the rows as they were. Give those."
+            )
     return dimension
 
 

@@ -7,6 +7,7 @@ In language models these are the states of attention sinks, often that of the fi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Float, Int
@@ -14,8 +15,10 @@ from torch import Tensor
 
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
+from isonum_core.geometry.rows import accepted_rows, refuse_non_finite
 
-SUSPECT = 3.0  # rows longer than this many medians of their own batch are kept apart until the whole median is known
+SUSPECT = 3.0  # rows longer than this many medians of what was met so far are kept apart until all are known
+FEW = 32  # rows that tell no median: each is a suspect until more have come
 
 
 @dataclass(frozen=True)
@@ -39,31 +42,43 @@ class SinkMoments:
         >>> parts.sinks.tolist(), parts.everything.n, parts.without.n
         ([99], 100, 99)
         """
-        lengths = torch.linalg.vector_norm(x.detach().float(), dim=1)
+        x = accepted_rows(x)[0].detach()
+        lengths = _lengths(x)
+        if not lengths.isfinite().all():
+            refuse_non_finite(x)
         places = torch.arange(len(x), device=x.device) if places is None else places
-        far = lengths > SUSPECT * lengths.median()
-        ordinary = Moments.of(x[~far]) if (~far).any() else None
-        return cls(ordinary, x[far].detach(), places[far], lengths)
+        return cls(None, x, places, lengths)._settled()
 
     def merge(self, other: SinkMoments) -> SinkMoments:
-        """Of both samples together; `split` then equals one pass, but where medians of batches differ threefold."""
+        """Of both samples together; `split` then equals one pass, but where medians on the way differ threefold."""
         both = [part.ordinary for part in (self, other) if part.ordinary is not None]
         return SinkMoments(
-            both[0].merge(both[1]) if len(both) == 2 else next(iter(both), None),
+            _merged(both) if both else None,
             *(torch.cat([getattr(self, name), getattr(other, name)]) for name in ("suspects", "places", "lengths")),
-        )
+        )._settled()
+
+    def _settled(self) -> SinkMoments:
+        """The same with the suspects that are ordinary, by the median of all that was met, among the ordinary."""
+        far = _lengths(self.suspects) > SUSPECT * self.lengths.median()
+        if len(self.lengths) < FEW or far.all():
+            return self
+        near = Moments.of(self.suspects[~far] if far.any() else self.suspects)
+        ordinary = near if self.ordinary is None else self.ordinary.merge(near)
+        return SinkMoments(ordinary, self.suspects[far], self.places[far], self.lengths)
 
     def split(self, times: float = 10.0) -> SinkSplit:
-        """Moments with and without the sinks, the rows more than `times` as long as the median one."""
+        """Moments with and without the sinks, the rows more than `times` as long as the median one, if that has length.
+
+        With a median of zero no row is a sink, and `longest` is not finite.
+        """
         if not times >= SUSPECT:
             raise IsonumError(f"sinks are at least {SUSPECT} times as long as the median row, got times={times}.")
         median = self.lengths.median()
-        long = torch.linalg.vector_norm(self.suspects.float(), dim=1)
-        parts = [self.ordinary, *(Moments.of(rows) for rows in (self.suspects[long <= times * median],) if len(rows))]
+        far = (_lengths(self.suspects) > times * median) & (median > 0)
+        parts = [self.ordinary, *(Moments.of(rows) for rows in (self.suspects[~far],) if len(rows))]
         without = _merged([part for part in parts if part is not None])
-        sinks = self.suspects[long > times * median]
-        everything = _merged([without, Moments.of(sinks)]) if len(sinks) else without
-        return SinkSplit(everything, without, self.places[long > times * median], float(self.lengths.max() / median))
+        everything = without.merge(Moments.of(self.suspects[far])) if far.any() else without
+        return SinkSplit(everything, without, self.places[far], float(self.lengths.max() / median))
 
 
 @dataclass(frozen=True)
@@ -76,10 +91,9 @@ class SinkSplit:
     longest: float
 
 
+def _lengths(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)  # whose range no float32 leaves
+
+
 def _merged(parts: list[Moments]) -> Moments:
-    if not parts:
-        raise IsonumError("rows that are no sinks were expected, got none. Give more rows.")
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.merge(part)
-    return whole
+    return reduce(lambda whole, part: whole.merge(part), parts)

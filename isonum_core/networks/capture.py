@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.networks.sites import Site, find, listening
 
-Receive = Callable[[Site, Float[Tensor, "n d"]], None]  # the states that count, of one site in one batch
+# The states that count, of one site in one batch, and the position of each in its own sequence, from 0.
+Receive = Callable[[Site, Float[Tensor, "n d"], Int[Tensor, "n"]], None]
 # Keys of a batch whose positions are read from numbers, not from words: a series has no padding and no special tokens.
 NUMBERS = ("past_values", "context")
 
@@ -64,18 +66,29 @@ def capture(
     Raises IsonumError on an unknown site or architecture, a missing mask, padding on the left without position_ids,
     ids or lengths beyond the model's, a site that was not met once a batch, and where no position counts.
     """
-    wanted, moments, dropped = _wanted(model, sites, blocks, norm), {}, Counter()
+    wanted = _wanted(model, sites, blocks, norm)
+    moments, dropped = _summed(model, batches, wanted, lambda rows, places: Moments.of(rows))
+    return {site.name: replace(moments[site.name], dropped=dropped[site.stream]) for site in wanted}
 
-    def receive(site: Site, rows: Tensor) -> None:
+
+def capture_sums(model: nn.Module, batches: Mapping | Iterable, of: Callable[..., Any], *where: Any) -> dict[str, Any]:
+    """As `capture` at sites, blocks and norm (`where`): what `of` makes of states and positions, which merges."""
+    return _summed(model, batches, _wanted(model, *where), of)[0]
+
+
+def _summed(model: nn.Module, batches: Mapping | Iterable, wanted: list[Site], of: Callable) -> tuple[dict, Counter]:
+    sums, dropped = {}, Counter()
+
+    def receive(site: Site, rows: Tensor, places: Tensor) -> None:
         try:
-            found = Moments.of(rows)
+            found = of(rows, places)
         except IsonumError as error:
             raise IsonumError(f"at site {site.name!r}: {error}") from error
-        moments[site.name] = moments[site.name].merge(found) if site.name in moments else found
+        sums[site.name] = sums[site.name].merge(found) if site.name in sums else found
 
     for _, kept in _passes(model, batches, wanted, receive):
         dropped.update({stream: int((~keep).sum()) for stream, keep in kept.items()})
-    return {site.name: replace(moments[site.name], dropped=dropped[site.stream]) for site in wanted}
+    return sums, dropped
 
 
 def collect(
@@ -100,7 +113,7 @@ def collect(
         )
     parts, words, taken = {site.name: [] for site in wanted}, [], 0
 
-    def receive(site: Site, rows: Tensor) -> None:
+    def receive(site: Site, rows: Tensor, places: Tensor) -> None:
         parts[site.name].append(rows[: limit - taken].cpu())
 
     for batch, kept in _passes(model, batches, wanted, receive):
@@ -112,7 +125,9 @@ def collect(
     return Sample(torch.cat(words)[:limit].cpu(), {name: torch.cat(part) for name, part in parts.items()})
 
 
-def _wanted(model: nn.Module, names: Iterable[str] | None, blocks: str | None, norm: str | None) -> list[Site]:
+def _wanted(
+    model: nn.Module, names: Iterable[str] | None = None, blocks: str | None = None, norm: str | None = None
+) -> list[Site]:
     known = {site.name: site for site in find(model, blocks, norm)}
     names = known.keys() - {"logits"} if names is None else {names} if isinstance(names, str) else set(names)
     if not names or names - known.keys():
@@ -170,11 +185,12 @@ def _pass(
                 f"{tuple(states.shape)}: the model pads or crops by itself. Give a length that it leaves as it is."
             )
         if keep.any():
-            receive(site, states[keep])
+            places = torch.arange(keep.shape[-1], device=keep.device).expand(keep.shape)
+            receive(site, states[keep], places[keep])
 
     given = {key: value for key, value in batch.items() if not key.endswith("special_tokens_mask")}
-    if "use_cache" in inspect.signature(model.forward).parameters:
-        given["use_cache"] = False
+    unasked = {"use_cache": False} | ({} if any(site.name == "logits" for site in wanted) else {"logits_to_keep": 1})
+    given |= {key: value for key, value in unasked.items() if key in inspect.signature(model.forward).parameters}
     try:
         with torch.no_grad(), listening(wanted, met):
             model(**given)
@@ -202,7 +218,7 @@ def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Te
             f"{stream}attention_mask was expected to start with 1 in every sequence, got padding on the left: "
             "positions would be counted from the padding. Pad on the right, or give position_ids."
         )
-    words, positions = _limits(model)
+    words, positions = limits(model)
     if ids.shape[1] > positions or int(ids.min()) < 0 or int(ids.max()) >= words:
         raise IsonumError(
             f"ids below {words} and at most {positions} positions were expected in {stream}input_ids, got "
@@ -212,7 +228,7 @@ def _kept(model: nn.Module, batch: Mapping[str, Tensor], stream: str) -> Bool[Te
     return read & ~special
 
 
-def _limits(model: nn.Module) -> tuple[int | float, int | float]:
+def limits(model: nn.Module) -> tuple[int | float, int | float]:
     """How many words and positions the model knows, as far as it says so."""
     words = None
     with suppress(AttributeError, NotImplementedError):

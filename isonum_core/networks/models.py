@@ -38,6 +38,16 @@ class Checkpoint:
     provenance: dict[str, Any]
 
 
+class AsSaved:
+    """In the place of a transformers class: the one that config.json names, else AutoModel."""
+
+    @staticmethod
+    def from_pretrained(folder: Path, **how: Any) -> Any:
+        """The model, of the class that it was saved from."""
+        named = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).architectures or [""]
+        return getattr(transformers, named[0], transformers.AutoModel).from_pretrained(folder, **how)
+
+
 def load_checkpoint(
     id_or_path: str | os.PathLike,
     revision: str | None = None,
@@ -71,11 +81,13 @@ def load_checkpoint(
         with quiet():
             wanted = dict(allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"], local_files_only=offline)
             found = huggingface_hub.snapshot_download(name, revision=revision, **wanted)
-    except LocalEntryNotFoundError:
-        raise IsonumError(
-            f"{name} at {revision} was expected in the hub's cache on this machine, got nothing. "
-            "To fetch it, start Python with HF_HUB_OFFLINE=0."
-        ) from None
+    except Exception as error:  # of several libraries, whose classes have nothing in common
+        if offline and isinstance(error, LocalEntryNotFoundError):
+            got = "in the hub's cache on this machine, got nothing. To fetch it, start Python with HF_HUB_OFFLINE=0"
+        else:
+            said = " ".join(str(error).split()).partition(" Please")[0][:200].rstrip(".") or "no answer"
+            got = f"from the hub, got {type(error).__name__}: {said}. Check id, commit and connection, and try again"
+        raise IsonumError(f"{name} at {revision} was expected {got}.") from None
     return load_folder(Path(found), name, revision, "hub", sha256, model_class)
 
 
@@ -138,12 +150,15 @@ def quiet() -> Iterator[None]:
     """No progress bars and no log lines while a checkpoint loads; the caller's settings come back afterwards."""
     level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
     hub, hub_bars_off = huggingface_hub.utils, huggingface_hub.utils.are_progress_bars_disabled()
+    hub_level = hub.logging.get_verbosity()
     chatter.set_verbosity_error()
+    hub.logging.set_verbosity_error()
     chatter.disable_progress_bar()
     try:
         yield
     finally:
         chatter.set_verbosity(level)
+        hub.logging.set_verbosity(hub_level)
         if bars:
             chatter.enable_progress_bar()  # the hub's as well, which are then put back as they were
         (hub.disable_progress_bars if hub_bars_off else hub.enable_progress_bars)()

@@ -12,6 +12,7 @@ import safetensors
 from isonum_core.errors import IsonumError
 
 POINTER = b"version https://git-lfs"
+TEXT = (".json", ".txt", ".model")
 OTHER = (".bin", ".pt", ".pth", ".h5", ".ckpt", ".index", ".msgpack", ".gguf")
 
 
@@ -22,6 +23,15 @@ def whole_files(folder: Path) -> list[Path]:
     of Git LFS, shards that the index names and the folder lacks, and files that are cut or something else.
     """
     files = sorted(p for p in folder.glob("*.safetensors") if not p.name.startswith(("adapter_", "consolidated.")))
+    read = (*TEXT, ".safetensors", *(OTHER if not files else ()))
+    for path in (p for p in sorted(folder.iterdir()) if p.suffix in read and p.is_file()):
+        with path.open("rb") as file:
+            if file.read(len(POINTER)) == POINTER:
+                cure = " and convert it, as other formats can run code when read" if path.suffix in OTHER else ""
+                raise IsonumError(
+                    f"{path.name} was expected to hold data, got a Git LFS pointer, three lines of text that stand for "
+                    f"it. Run git lfs pull in the folder, or fetch the checkpoint again{cure}."
+                )
     if not files or not (folder / "config.json").is_file():
         others = sorted(p.name for p in folder.glob("*") if p.suffix in OTHER or p.name.startswith("consolidated."))
         cure = "Other weight formats can run code when read: convert them, or choose a revision with safetensors."
@@ -33,13 +43,6 @@ def whole_files(folder: Path) -> list[Path]:
         raise IsonumError(
             f"config.json and *.safetensors were expected in {folder}, got {', '.join(others) or 'neither'}. {cure}"
         )
-    for path in (p for suffix in ("safetensors", "json", "txt", "model") for p in folder.glob(f"*.{suffix}")):
-        with path.open("rb") as file:
-            if file.read(len(POINTER)) == POINTER:
-                raise IsonumError(
-                    f"{path.name} was expected to hold data, got a Git LFS pointer, three lines of text that stand for "
-                    "it. Run git lfs pull in the folder, or fetch the checkpoint again."
-                )
     _object("config.json", (folder / "config.json").read_bytes())
     index = folder / "model.safetensors.index.json"
     named = set(_object(index.name, index.read_bytes()).get("weight_map", {}).values()) if index.is_file() else set()
