@@ -18,7 +18,7 @@ from scipy import stats
 
 from isonum_core.lab.expectation import Expectation, Verdict
 from isonum_core.prose import interval
-from isonum_core.statistics.contrasts import holm, paired_t
+from isonum_core.statistics.contrasts import Contrast, holm, paired_t
 from isonum_core.statistics.intervals import crossed_intervals, decided
 from isonum_core.statistics.ranks import correlations, partial_correlation
 from isonum_core.studies.checkpoints_readouts import HEADS, MEASURES, TARGETS
@@ -145,14 +145,14 @@ def across_series(rows: pd.DataFrame, rng: np.random.Generator, draws: int = 300
     def rho(t: pd.DataFrame) -> dict[tuple, float]:
         found: dict[tuple, list] = {}
         for (network, _, _), part in t.groupby(["network", "target", "site"]):
-            names = [m for m in MEASURES if part[m].notna().all()]
+            names = [m for m in MEASURES if part[m].notna().all() and part[m].nunique() > 1]
             if part.family.nunique() < LEAST_SERIES:
                 continue
             matrix = correlations(stats.rankdata(part[["ridge", *names, *(f"{m}_twin" for m in names)]], axis=0))[0, 1:]
             for i, value in enumerate(matrix):
                 name, kind = names[i % len(names)], "untrained" if i >= len(names) else "trained"
                 found.setdefault((network, name, kind), []).append(value)
-        return {key: float(np.nanmean(values)) for key, values in found.items()}
+        return {key: float(np.mean(values)) for key, values in found.items()}
 
     return crossed_intervals(rows[rows.ridge < 0], rho, rng, ["family"], draws)
 
@@ -178,7 +178,7 @@ def skilled_share(rows: pd.DataFrame) -> pd.Series:
     return half.groupby(["network", "target"]).mean()
 
 
-def _means(each: pd.DataFrame, value: str) -> dict[str, str | float]:
+def _means(each: pd.DataFrame, value: str) -> dict[str, Contrast]:
     return {n: paired_t(part[value]) for n, part in each.groupby("network") if len(part) >= LEAST_SERIES}
 
 
