@@ -74,7 +74,7 @@ class Frozen:
 
 
 def grid(profile: str) -> list[Frozen]:
-    """quick: one family. cpu: 12 families, chosen for variety before any run, and three real sets. gpu: every family."""
+    """quick: one family. cpu: 12 families, chosen for variety, and three real sets. gpu: every family, five draws."""
     if profile == "quick":
         return [Frozen("ar2_period", 0)]
     names = FORMS if profile == "cpu" else [*FAMILIES]

@@ -2,9 +2,9 @@
 
 Its checkpoints (Chronos, Moirai, Lag-Llama) are not here. Fracast forecasts in their place, at the published windows
 (kernels: 500 steps, of whose 64 to come the 48 that Fracast says at once; real sets: as their facts say), 48 windows a
-set. On the kernels, in the larger profile alone, SmolLM2 (4 bits a weight, tuned to follow instructions) reads the last 96 steps as numerals and
-forecasts 8, 4 windows a kernel. Two more characteristics of the data, on the kernels and for Fracast: a context of a
-quarter, and white noise of half its standard deviation added to it.
+set. Two more characteristics of the data, on the kernels: a context of a quarter, and white noise of half its standard
+deviation added to it. In the larger profile SmolLM2 (4 bits a weight, tuned to follow instructions) reads the last 96
+steps of kernels as numerals and forecasts 8, 4 windows a kernel.
 
 States: of Fracast at the last step of each window; of SmolLM2 after each value, of a block and of what its attention
 adds, which is what the published code takes. EXPECTED was written before the run; no row had been seen.
