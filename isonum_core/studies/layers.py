@@ -142,19 +142,25 @@ def across_series(rows: pd.DataFrame, rng: np.random.Generator, draws: int = 300
     Means over the layers and targets where five series have skill. Indexed by network, measure and predictor.
     """
 
+    passed = rows[rows.ridge < 0]
+    names = ["ridge", *MEASURES, *(f"{m}_twin" for m in MEASURES)]
+    kinds = [(m, kind) for kind in ("trained", "untrained") for m in MEASURES]
+    place = passed.groupby(["network", "target", "site"])
+    networks = [network for network, _, _ in place.groups]
+
     def rho(t: pd.DataFrame) -> dict[tuple, float]:
         found: dict[tuple, list] = {}
-        for (network, _, _), part in t.groupby(["network", "target", "site"]):
-            names = [m for m in MEASURES if part[m].notna().all() and part[m].nunique() > 1]
-            if part.family.nunique() < LEAST_SERIES:
-                continue
-            matrix = correlations(stats.rankdata(part[["ridge", *names, *(f"{m}_twin" for m in names)]], axis=0))[0, 1:]
-            for i, value in enumerate(matrix):
-                name, kind = names[i % len(names)], "untrained" if i >= len(names) else "trained"
-                found.setdefault((network, name, kind), []).append(value)
-        return {key: float(np.mean(values)) for key, values in found.items()}
+        values, order = t[names].to_numpy(float), np.argsort(t.place.to_numpy(), kind="stable")
+        codes, starts = np.unique(t.place.to_numpy()[order], return_index=True)
+        for code, part in zip(codes, np.split(order, starts[1:]), strict=True):
+            if len(part) >= LEAST_SERIES:
+                # A column with a gap has ranks of NaN, and one that does not vary a correlation of NaN.
+                for kind, value in zip(kinds, correlations(stats.rankdata(values[part], axis=0))[0, 1:], strict=True):
+                    if np.isfinite(value):
+                        found.setdefault((networks[code], *kind), []).append(value)
+        return {key: float(np.mean(kept)) for key, kept in found.items()}
 
-    return crossed_intervals(rows[rows.ridge < 0], rho, rng, ["family"], draws)
+    return crossed_intervals(passed.assign(place=place.ngroup()), rho, rng, ["family"], draws)
 
 
 def slower_where_steep(rows: pd.DataFrame) -> pd.DataFrame:
