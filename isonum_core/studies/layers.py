@@ -5,7 +5,8 @@ and a series enters with six layers or more. The sampled factor is the series: a
 each correlation stand those that need no measure: the depth of the layer; `other targets`, its mean rank by the error
 on the other targets of the same series; `elsewhere`, its mean rank on the same target of all other series.
 
-EXPECTED was written before the run of that table; what had been seen is told in `checkpoints_readouts`.
+EXPECTED was written before the run of that table; what had been seen is told in `checkpoints_readouts`. Added after it:
+the rival `middle`, how far a layer is from the middle one, and `regrets`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from isonum_core.statistics.ranks import correlations, partial_correlation
 from isonum_core.studies.checkpoints_readouts import HEADS, MEASURES, TARGETS
 
 NETWORKS = ("smollm2", "fracast")
-RIVALS = ("depth", "other targets", "elsewhere")
+RIVALS = ("depth", "middle", "other targets", "elsewhere")
 LEAST_LAYERS, LEAST_SERIES = 6, 5
 WITHIN = ["network", "family", "target"]
 BEYOND = "measure - other targets"
@@ -67,6 +68,7 @@ def layer_rows(table: pd.DataFrame) -> pd.DataFrame:
     rank = rows.groupby(WITHIN).ridge.rank(pct=True)
     return rows.assign(
         **{
+            "middle": (rows.depth - rows.groupby("network").depth.transform("max") / 2).abs(),
             "other targets": _others(rank, rows, ["network", "family", "site"]),
             "elsewhere": _others(rank, rows, ["network", "target", "site"]),
         }
@@ -88,7 +90,7 @@ def with_skill(rows: pd.DataFrame) -> pd.DataFrame:
 def ranked(rows: pd.DataFrame, error: str = "ridge") -> pd.DataFrame:
     """One row for each network, series, measure and `predictor`, with `rho`, the mean over targets.
 
-    trained, untrained: rank correlation with the error, of the measure and of the twin's; given depth, given other
+    trained, untrained: rank correlation with the error, of the measure and of the twin's; given depth, middle, other
     targets: the partial one; a rival stands as a measure of its own, with predictor "trained".
     """
     found = []
@@ -103,7 +105,7 @@ def ranked(rows: pd.DataFrame, error: str = "ridge") -> pd.DataFrame:
             entries = {"trained": rho.m[error], "untrained": rho.twin[error]}
             entries |= {
                 f"given {z}": partial_correlation(rho.m[error], rho.m[z], rho[z][error])
-                for z in RIVALS[:2]
+                for z in RIVALS[:3]
                 if z in table
             }
             found += [(network, family, measure, name, value) for name, value in entries.items()]
@@ -161,6 +163,23 @@ def across_series(rows: pd.DataFrame, rng: np.random.Generator, draws: int = 300
         return {key: float(np.mean(kept)) for key, kept in found.items()}
 
     return crossed_intervals(passed.assign(place=place.ngroup()), rho, rng, ["family"], draws)
+
+
+def regrets(rows: pd.DataFrame) -> pd.DataFrame:
+    """What a rule to choose one layer costs: log of the ridge error there over that of the best layer of the series.
+
+    One row for each network, series and rule, means over targets where any layer has skill. "any": a layer at random.
+    """
+    rules = {"IsoScore": -rows.iso_score, "mean cosine": rows.mean_cosine, "middle": rows.middle, "last": -rows.depth}
+    rules |= {name: rows[name] for name in RIVALS[2:]}
+    found = []
+    for key, part in rows.groupby(WITHIN):
+        if part.ridge.min() < 0:
+            over = part.ridge - part.ridge.min()
+            chosen = {name: over[score[part.index].idxmin()] for name, score in rules.items()}
+            found += [(*key, name, cost) for name, cost in (chosen | {"any": over.mean()}).items()]
+    each = pd.DataFrame(found, columns=[*WITHIN, "rule", "cost"])
+    return each.groupby(["network", "family", "rule"], as_index=False).cost.mean()
 
 
 def slower_where_steep(rows: pd.DataFrame) -> pd.DataFrame:
