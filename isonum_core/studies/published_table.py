@@ -134,7 +134,7 @@ def _model():
     return fracast().model
 
 
-def across_sets(table: pd.DataFrame, rng: np.random.Generator, draws: int = 1000) -> pd.DataFrame:
+def across_sets(table: pd.DataFrame, rng: np.random.Generator, draws: int = 500) -> pd.DataFrame:
     """Rank correlations with both errors over sets, at each site; bootstrap over sets. As published alone."""
     plain = table[(table.change == CHANGES[0]) & table.nmse.notna()]
     numbers = [*NUMBERS, *ERRORS[:2]]
@@ -191,7 +191,7 @@ def _errors_differ(found: Seen) -> Verdict:
 
 def _noise_rounds(found: Seen) -> Verdict:
     up = effects_of(found.table, "noisy").iso_score > 0
-    return Verdict(decided(up.sum() >= 8, len(up)), f"{up.sum()} of {len(up)} kernels")
+    return Verdict(decided(up.sum() >= 8, float(len(up))), f"{up.sum()} of {len(up)} kernels")
 
 
 EXPECTED = (
