@@ -17,6 +17,7 @@ from isonum_core.studies.layers import (
     layers,
     over_series,
     ranked,
+    regrets,
     skilled_share,
     slower_where_steep,
     trained_against_twin,
@@ -135,6 +136,19 @@ def test_across_series_a_common_level_is_found(rng):
     assert found.loc[("smollm2", "iso_score", "trained"), "value"] > 0.2
     assert abs(found.loc[("smollm2", "iso_score", "untrained"), "value"]) < 0.4
     assert ("fracast", "iso_all", "trained") not in found.index
+
+
+def test_a_rule_costs_what_its_layer_errs_beyond_the_best(rng):
+    rows = layer_rows(made(rng, link=100))
+    costs = regrets(rows).set_index(["network", "family", "rule"]).cost
+    part = [p for _, p in rows[(rows.network == "smollm2") & (rows.family == "f1")].groupby("target")]
+    last = np.mean([p.ridge[p.depth == SITES - 1].item() - p.ridge.min() for p in part])
+    assert costs["smollm2", "f1", "last"] == pytest.approx(last)
+    assert costs["smollm2", "f1", "any"] == pytest.approx(np.mean([p.ridge.mean() - p.ridge.min() for p in part]))
+    # The error rises with IsoScore alone, so the roundest layer is the worst and the middle is like any other.
+    assert costs["smollm2", "f1", "IsoScore"] == pytest.approx(np.mean([np.ptp(p.ridge) for p in part]))
+    assert set(rows.middle) == {0.5, 1.5, 2.5, 3.5, 4.5, 5.5}
+    assert regrets(rows.assign(ridge=rows.ridge.abs() + 1)).empty  # no skill, nothing to choose
 
 
 def test_the_pieces_that_judges_read(rng):

@@ -93,27 +93,20 @@ def ranked(rows: pd.DataFrame, error: str = "ridge") -> pd.DataFrame:
     trained, untrained: rank correlation with the error, of the measure and of the twin's; given depth, middle, other
     targets: the partial one; a rival stands as a measure of its own, with predictor "trained".
     """
-    found = []
+    names, found = [error, *RIVALS, *MEASURES, *(f"{m}_twin" for m in MEASURES)], []
+    at = {name: i for i, name in enumerate(names)}
     for (network, family, _), part in with_skill(rows).groupby(WITHIN):
-        known = {name: part[name] for name in (error, *RIVALS) if part[name].notna().all()}
-        for measure in MEASURES:
-            columns = {"m": part[measure], "twin": part[f"{measure}_twin"]} | known
-            table = pd.DataFrame({name: x for name, x in columns.items() if x.notna().all() and x.nunique() > 1})
-            if not {"m", "twin", error} <= {*table}:
-                continue
-            rho = pd.DataFrame(correlations(stats.rankdata(table, axis=0)), [*table], [*table])
-            entries = {"trained": rho.m[error], "untrained": rho.twin[error]}
-            entries |= {
-                f"given {z}": partial_correlation(rho.m[error], rho.m[z], rho[z][error])
-                for z in RIVALS[:3]
-                if z in table
-            }
-            found += [(network, family, measure, name, value) for name, value in entries.items()]
-        for rival in known.keys() & {*RIVALS}:
-            if part[rival].nunique() > 1:
-                value = correlations(stats.rankdata(part[[rival, error]], axis=0))[0, 1]
-                found.append((network, family, rival, "trained", value))
-    each = pd.DataFrame(found, columns=["network", "family", "measure", "predictor", "rho"])
+        # A column with a gap has ranks of NaN, and one that does not vary a correlation of NaN: both are dropped.
+        rho = correlations(stats.rankdata(part[names].to_numpy(float), axis=0))
+        for m in MEASURES:
+            entries = {"trained": rho[at[m], 0], "untrained": rho[at[f"{m}_twin"], 0]}
+            for z in RIVALS[:3]:
+                entries[f"given {z}"] = partial_correlation(
+                    *map(float, (rho[at[m], 0], rho[at[m], at[z]], rho[at[z], 0]))
+                )
+            found += [(network, family, m, kind, value) for kind, value in entries.items()]
+        found += [(network, family, rival, "trained", rho[at[rival], 0]) for rival in RIVALS]
+    each = pd.DataFrame(found, columns=["network", "family", "measure", "predictor", "rho"]).dropna()
     return each.groupby([*each.columns[:-1]], as_index=False).rho.mean()
 
 
