@@ -18,10 +18,10 @@ from isonum_core.studies.layers import (
     over_series,
     ranked,
     regrets,
+    skilled_layers,
     skilled_share,
     slower_where_steep,
     trained_against_twin,
-    with_skill,
 )
 
 SITES, SERIES = 12, 8
@@ -86,11 +86,11 @@ def test_rivals_never_hold_the_error_that_they_foretell(rng):
 def test_a_layer_without_skill_enters_nothing_and_six_must_be_left(rng):
     rows = layer_rows(made(rng))
     few = rows.assign(ridge=np.where((rows.family == "f0") & (rows.depth >= 5), 0.1, rows.ridge))
-    kept = with_skill(few)
+    kept = skilled_layers(few)
     assert (
         (kept.ridge < 0).all() and "f0" not in set(kept.family) and set(kept.family) == {f"f{i}" for i in range(1, 8)}
     )
-    assert len(with_skill(rows)) == len(rows)
+    assert len(skilled_layers(rows)) == len(rows)
     assert skilled_share(few)["smollm2", "next"] == 7 / 8 and skilled_share(rows).eq(1).all()
 
 

@@ -38,7 +38,7 @@ def test_both_errors_by_their_definitions(fake):
     config = Published("RBF_0.1", "fracast", "as published")
     rows = study.run(config)
     assert [row["site"] for row in rows] == [*SITES]
-    context, actual = study.drawn(config)
+    context, actual = study.published_windows(config)
     assert context.shape == (48, 500) and actual.shape == (48, 48)
     square = np.square(context[:, -1:] - actual)
     assert rows[0]["nmse_published"] == pytest.approx(square.mean() / np.square(actual).mean(), rel=1e-5)
@@ -52,20 +52,20 @@ def test_both_errors_by_their_definitions(fake):
 
 
 def test_a_change_leaves_what_comes_as_it_is():
-    plain, short, noisy = (study.drawn(Published("WhiteKernel_1", "fracast", change)) for change in CHANGES)
+    plain, short, noisy = (study.published_windows(Published("WhiteKernel_1", "fracast", change)) for change in CHANGES)
     np.testing.assert_array_equal(plain[1], short[1])
     np.testing.assert_array_equal(plain[1], noisy[1])
     np.testing.assert_array_equal(plain[0][:, -125:], short[0])
     noise = noisy[0] - plain[0]
     # Twenty thousand draws: the share is known to 1 %.
     assert np.mean(noise.std(1) / plain[0].std(1)) == pytest.approx(0.5, rel=0.01)
-    again = study.drawn(Published("WhiteKernel_1", "fracast", CHANGES[0]))
+    again = study.published_windows(Published("WhiteKernel_1", "fracast", CHANGES[0]))
     np.testing.assert_array_equal(plain[0], again[0])
 
 
 def test_real_windows_are_published_ones(shared, monkeypatch):
     monkeypatch.setenv("ISONUM_DATA", str(shared / "data"))
-    context, actual = study.drawn(Published("hospital", "fracast", CHANGES[0]))
+    context, actual = study.published_windows(Published("hospital", "fracast", CHANGES[0]))
     assert context.shape == (48, 72) and actual.shape == (48, 12)
     values = find_series("hospital").values
     assert all((values[:, :72] == row).all(1).any() for row in context[:3])

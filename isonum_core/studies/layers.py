@@ -31,7 +31,7 @@ WITHIN = ["network", "family", "target"]
 BEYOND = "measure - other targets"
 
 
-class Layers(NamedTuple):
+class LayerReading(NamedTuple):
     """The table read layer by layer.
 
     rows      one a network, series, target and site: log error ratio of each head, of the untrained twin's ridge, and
@@ -45,11 +45,11 @@ class Layers(NamedTuple):
     summary: pd.DataFrame
 
 
-def layers(table: pd.DataFrame) -> Layers:
+def layers(table: pd.DataFrame) -> LayerReading:
     """Everything that the chapter reads from the table of `checkpoints_readouts`."""
     rows = layer_rows(table)
     each = ranked(rows)
-    return Layers(rows, each, over_series(each))
+    return LayerReading(rows, each, over_series(each))
 
 
 def layer_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def _others(rank: pd.Series, rows: pd.DataFrame, alike: list[str]) -> pd.Series:
     return (groups.transform("sum") - rank) / (groups.transform("count") - 1).replace(0, np.nan)
 
 
-def with_skill(rows: pd.DataFrame) -> pd.DataFrame:
+def skilled_layers(rows: pd.DataFrame) -> pd.DataFrame:
     """The layers whose ridge read-out has skill, of series and targets with six such layers."""
     passed = rows[rows.ridge < 0]
     return passed[passed.groupby(WITHIN).site.transform("count") >= LEAST_LAYERS]
@@ -95,7 +95,7 @@ def ranked(rows: pd.DataFrame, error: str = "ridge") -> pd.DataFrame:
     """
     names, found = [error, *RIVALS, *MEASURES, *(f"{m}_twin" for m in MEASURES)], []
     at = {name: i for i, name in enumerate(names)}
-    for (network, family, _), part in with_skill(rows).groupby(WITHIN):
+    for (network, family, _), part in skilled_layers(rows).groupby(WITHIN):
         # A column with a gap has ranks of NaN, and one that does not vary a correlation of NaN: both are dropped.
         rho = correlations(stats.rankdata(part[names].to_numpy(float), axis=0))
         for m in MEASURES:
@@ -179,7 +179,7 @@ def slower_where_steep(rows: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation over layers of IsoScore with log(error of `stopped` / of `ridge`), by network and series."""
     found = [
         (network, family, stats.spearmanr(part.iso_score, part.stopped - part.ridge).statistic)
-        for (network, family, _), part in with_skill(rows).groupby(WITHIN)
+        for (network, family, _), part in skilled_layers(rows).groupby(WITHIN)
     ]
     each = pd.DataFrame(found, columns=["network", "family", "rho"]).dropna()
     return each.groupby(["network", "family"], as_index=False).rho.mean()
@@ -204,36 +204,36 @@ def _told(found: dict) -> str:
     return "; ".join(f"{network} {interval(t.mean, t.low, t.high)}" for network, t in found.items())
 
 
-def _skill(found: Layers) -> Verdict:
+def _skill(found: LayerReading) -> Verdict:
     share = skilled_share(found.rows)["smollm2", "next"]
     return Verdict(decided(share >= 0.5, share), f"{share:.0%} of the series")
 
 
-def _learned(found: Layers) -> Verdict:
+def _learned(found: LayerReading) -> Verdict:
     gains = _means(trained_against_twin(found.rows), "gain")
     return Verdict(decided(all(t.high < 0 for t in gains.values()), *(t.high for t in gains.values())), _told(gains))
 
 
-def _one_token(found: Layers) -> Verdict:
+def _one_token(found: LayerReading) -> Verdict:
     middle = found.rows[(found.rows.network == "smollm2") & found.rows.depth.between(4, 8)]
     both = middle.groupby("site")[["iso_all", "iso_kept"]].median()
     least = float((both.iso_kept / both.iso_all).min())
     return Verdict(decided(least > 5, least), f"{least:.0f} times, at the block where it is least")
 
 
-def _rival_wins(found: Layers) -> Verdict:
+def _rival_wins(found: LayerReading) -> Verdict:
     rows = found.summary.xs(BEYOND, level="predictor")
     closer = [f"{n} {m}" for (n, m), row in rows.iterrows() if row.low > 0]
     return Verdict(decided(not closer, *rows.low), f"closer: {', '.join(closer) or 'none'}; {len(rows)} compared")
 
 
-def _depth_explains(found: Layers) -> Verdict:
+def _depth_explains(found: LayerReading) -> Verdict:
     rows = found.summary.loc[(slice(None), "iso_score", "given depth"), :]
     words = "; ".join(f"{n} {interval(r['mean'], r.low, r.high)}" for (n, *_), r in rows.iterrows())
     return Verdict(decided(bool((rows["mean"].abs() < 0.3).all()) and len(rows) > 0, *rows["mean"]), words)
 
 
-def _twin_does_it(found: Layers) -> Verdict:
+def _twin_does_it(found: LayerReading) -> Verdict:
     wide = found.each[found.each.measure == "iso_score"].pivot(
         index=["network", "family"], columns="predictor", values="rho"
     )
@@ -243,7 +243,7 @@ def _twin_does_it(found: Layers) -> Verdict:
     return Verdict(decided(all(t.low <= 0 for t in told.values()), *(t.low for t in told.values())), _told(told))
 
 
-def _steep_is_slow(found: Layers) -> Verdict:
+def _steep_is_slow(found: LayerReading) -> Verdict:
     told = _means(slower_where_steep(found.rows), "rho")
     return Verdict(decided(all(t.high < 0 for t in told.values()), *(t.high for t in told.values())), _told(told))
 

@@ -73,7 +73,7 @@ def run(config: Published) -> list[dict]:
     variance of each context, mean over windows (worlds.baselines); nmse_naive: that of the better of last value and
     mean of the context. cluster_cosine is the published measure, expected_cosine what its cluster sizes alone give.
     """
-    context, actual = drawn(config)
+    context, actual = published_windows(config)
     said, states = _series(context, actual.shape[1])
     errors: dict[str, float | None] = dict.fromkeys(ERRORS)
     errors["nmse_published"] = float(np.square(said - actual).mean() / np.square(actual).mean())
@@ -92,7 +92,7 @@ def run(config: Published) -> list[dict]:
     return rows
 
 
-def drawn(config: Published) -> tuple[Float[np.ndarray, "n C"], Float[np.ndarray, "n H"]]:
+def published_windows(config: Published) -> tuple[Float[np.ndarray, "n C"], Float[np.ndarray, "n H"]]:
     """Contexts and what follows them. The same windows under every change."""
     rng = np.random.default_rng([STREAM, len(config.dataset), *config.dataset.encode()])
     if config.dataset in PAPER_KERNELS:
