@@ -126,11 +126,11 @@ def test_effects_are_differences_at_one_site(rng):
     ],
 )
 def test_the_judges(rng, which, held, change):
-    verdict = EXPECTED[which].judge(seen(made(rng, **change)))
+    verdict = EXPECTED[which].judge(seen(made(rng, **change), draws=60))
     assert verdict.held is held and verdict.found
 
 
 def test_no_relation_at_any_site_is_what_the_second_expects(rng):
-    found = seen(made(rng))
+    found = seen(made(rng), draws=60)
     inside = found._replace(relations=found.relations.assign(low=-0.1, high=0.1))
     assert EXPECTED[1].judge(inside).held is True

@@ -158,9 +158,9 @@ class Seen(NamedTuple):
     relations: pd.DataFrame
 
 
-def seen(table: pd.DataFrame) -> Seen:
+def seen(table: pd.DataFrame, draws: int = 500) -> Seen:
     """What judges the expectations; resamples start from seed 0."""
-    return Seen(table, across_sets(table, np.random.default_rng(0)))
+    return Seen(table, across_sets(table, np.random.default_rng(0), draws))
 
 
 def effects_of(table: pd.DataFrame, change: str, site: str = "final_norm") -> pd.DataFrame:
