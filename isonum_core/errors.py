@@ -6,7 +6,7 @@ class IsonumError(ValueError):
 
 
 class DataAbsent(IsonumError):
-    """A real set can neither be downloaded nor found where it should lie. Nothing is wrong with the code."""
+    """A real set or a packaged model can neither be downloaded nor found where it should lie. The code is not wrong."""
 
 
 class WeakNumberWarning(UserWarning):
