@@ -109,10 +109,7 @@ class SeriesRead:
 
     @torch.no_grad()
     def law(self, step: int) -> Float[np.ndarray, "K"]:
-        """Probabilities of all K = 10^digits levels of the value at a step, given those before it.
-
-        The first digits that could come are read side by side.
-        """
+        """Probabilities of all K = 10^digits levels of the value at a step, given those before it."""
         length = int(self._place(step))
         return _law(self.by, self.logits[length - 1], _cropped(self.cache, length)).numpy()
 
@@ -122,7 +119,7 @@ class SeriesRead:
         length = int(self._place(step))
         logits, cache, found = self.logits[length - 1], _cropped(self.cache, length), []
         for _ in range(horizon):
-            law = _law(self.by, logits, copy.deepcopy(cache))
+            law = _law(self.by, logits, cache)
             found.append(float(law @ torch.arange(self.by.levels, dtype=torch.float64)))
             fed = self.by.ids(np.array([round(found[-1])]))[:, len(self.by.words[2]) :]
             logits = self.by.checkpoint.model(input_ids=fed, past_key_values=cache, use_cache=True).logits[0, -1]
@@ -135,13 +132,18 @@ class SeriesRead:
 
 
 def _law(by: Numerals, logits: Float[Tensor, "V"], cache: Any) -> Float[Tensor, "K"]:
-    """Law of the value that follows what is in the cache, which is used up."""
+    """Law of the value that follows what is in the cache, which is left as it was."""
     digit, _, _ = by.words
     law = logits[digit].double().softmax(-1)
     if by.digits == 2:
-        cache.batch_repeat_interleave(10)
-        after = by.checkpoint.model(input_ids=digit[:, None], past_key_values=cache, use_cache=True)
-        law = (law[:, None] * after.logits[:, -1, digit].double().softmax(-1)).flatten()
+        # Ten places of one sequence that are all the next one: each sees what came before and itself.
+        length = cache.get_seq_length()
+        seen = torch.zeros(1, 1, 10, length + 10)
+        seen[..., length:] = torch.full((10, 10), torch.finfo(seen.dtype).min).fill_diagonal_(0)
+        how = dict(attention_mask=seen, position_ids=torch.full((1, 10), length), use_cache=True)
+        after = by.checkpoint.model(input_ids=digit[None], past_key_values=cache, **how)
+        cache.crop(-10)
+        law = (law[:, None] * after.logits[0][:, digit].double().softmax(-1)).flatten()
     return law
 
 

