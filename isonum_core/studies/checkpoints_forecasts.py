@@ -111,8 +111,7 @@ def _loaded(load: Callable[[], Checkpoint]) -> Checkpoint:
 
 def _language(levels: Int[np.ndarray, "T"]) -> tuple[float, float, float]:
     read = Numerals(_loaded(smollm2)).read(levels)
-    one = [read.law(t) @ np.arange(LEVELS) for t in ONE]
-    eight = [read.mean_path(t, AHEAD) for t in EIGHT]
+    one, eight = read.laws(ONE) @ np.arange(LEVELS), read.mean_paths(EIGHT, AHEAD)
     return float(read.nll()[KNOWN:].mean()), _mse(one, levels[ONE]), _mse(eight, _after(levels))
 
 

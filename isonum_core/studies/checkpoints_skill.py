@@ -43,6 +43,14 @@ def naive_errors(table: pd.DataFrame, score: str) -> pd.DataFrame:
     return pd.concat([table, best.assign(reader="naive")], ignore_index=True)
 
 
+def above_zero(differences: pd.Series) -> Verdict:
+    """Whether their mean is above zero, by Student's 95 % interval; undecided where one is missing."""
+    if differences.isna().any():
+        return Verdict(None, "values are missing")
+    row = paired_t(differences)
+    return Verdict(bool(row.low > 0), interval(row.mean, row.low, row.high))
+
+
 def _kind(family: str, knob: float) -> str:
     if family not in FAMILIES:
         return "real"
@@ -61,15 +69,8 @@ def _ahead_on_maps(table: pd.DataFrame) -> Verdict:
 
 def _behind_ridge(table: pd.DataFrame) -> Verdict:
     found = _told(against(table, "ridge"))["mean"]
-    verdict = _above_zero(found)
+    verdict = above_zero(found)
     return verdict._replace(found=f"{verdict.found}; ahead on {(found < 0).sum()} of {len(found)}")
-
-
-def _above_zero(found: pd.Series) -> Verdict:
-    if found.isna().any():
-        return Verdict(None, "values are missing")
-    row = paired_t(found)
-    return Verdict(bool(row.low > 0), interval(row.mean, row.low, row.high))
 
 
 def _share_ahead(rival: str, least: float) -> Callable[[pd.DataFrame], Verdict]:
@@ -105,7 +106,7 @@ def _worse_further_ahead(table: pd.DataFrame) -> Verdict:
     one, eight = (
         _told(against(table, "ridge", score)).set_index("family")["mean"] for score in ("mse_one", "mse_eight")
     )
-    return _above_zero(eight - one)
+    return above_zero(eight - one)
 
 
 EXPECTED = (
