@@ -9,7 +9,7 @@ penalty is chosen by leave-one-out, fitted anew at each step, with Gaussian resi
 last two values were alike (kernel regression, its two widths chosen by leave-one-out on the first half); walk, a
 Gaussian random walk; marginal, the levels seen so far; seasonal, the value one season ago (points alone).
 
-Series: a draw of every family at its middle knob, twice; and the first and the last 200 steps of each packaged real set
+Series: a draw of every family at its middle knob; and the first and the last 200 steps of each packaged real set
 (one where they would overlap; nile has 100 steps and is left out). `outermost` is the share of judged levels that lie
 at either end, where a series has left the range of its first half and every reader is told little.
 
@@ -64,13 +64,13 @@ class Draw:
 
 
 def grid(profile: str) -> list[Draw]:
-    """quick: two series. cpu: every family's middle knob, two draws, and the real sets. gpu: every knob, five draws."""
+    """quick: two series. cpu: a draw of every family's middle knob, and the real sets. gpu: every knob, five draws."""
     if profile == "quick":
         return [Draw(name, FAMILIES[name].grid[0], 0) for name in ("henon", "ar1")]
     sets = [Draw(name, 0.0, part) for name in REAL for part in range(1 + (find_series(name).values.size >= 2 * LENGTH))]
     if profile == "cpu":
         middle = {name: f.grid[len(f.grid) // 2] for name, f in FAMILIES.items()}
-        return [Draw(name, middle[name], seed) for name in FAMILIES for seed in range(2)] + sets
+        return [Draw(name, middle[name], 0) for name in FAMILIES] + sets
     return [Draw(name, knob, seed) for name, f in FAMILIES.items() for knob in f.grid for seed in range(5)] + sets
 
 

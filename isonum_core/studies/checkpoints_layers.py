@@ -66,17 +66,23 @@ class Layers:
 
 
 def grid(profile: str) -> list[Layers]:
-    """quick: one pair, both networks. cpu: every pair, three twins, and all pairs together. gpu: ten twins."""
-    if profile == "quick":
-        return [Layers(0, 1, "pretrained", 0), Layers(0, 1, "random", 1)]
-    networks = [("pretrained", 0), *(("random", seed) for seed in range(1, 4 if profile == "cpu" else 11))]
-    pooled = [Layers(0, PAIRS, *which) for which in networks[:2]]
-    return [Layers(i, i + 1, *which) for i in range(PAIRS) for which in networks] + pooled
+    """quick: one pair. cpu: each pair, read by the network and by one of three twins; all pairs, by the network alone.
+
+    gpu: every pair by ten twins, and the pool by one of them.
+    """
+    twins = {"quick": [[1]], "cpu": [[1 + i % 3] for i in range(PAIRS)], "gpu": [range(1, 11)] * PAIRS}[profile]
+    single = [
+        Layers(i, i + 1, *which)
+        for i, seeds in enumerate(twins)
+        for which in [("pretrained", 0), *(("random", seed) for seed in seeds)]
+    ]
+    pooled = {"quick": [], "cpu": [("pretrained", 0)], "gpu": [("pretrained", 0), ("random", 1)]}[profile]
+    return single + [Layers(0, PAIRS, *which) for which in pooled]
 
 
 def run(config: Layers) -> list[dict]:
     """One row for each side and site: n and places of sinks, the longest state over the median, PARTS of CLOUDS."""
-    checkpoint = _loaded()
+    checkpoint = loaded()
     model = checkpoint.model if config.network == "pretrained" else twin(config.seed)
     rows, pairs = [], range(config.first, config.last)
     both = [[ids[i] for i in pairs] for ids in (text_ids(checkpoint), number_ids(checkpoint))]
@@ -130,14 +136,14 @@ def matched(
 
 
 @cache
-def _loaded() -> Checkpoint:
+def loaded() -> Checkpoint:
     return smollm2()
 
 
 @cache
 def twin(seed: int) -> nn.Module:
     """The untrained twin: every matrix drawn anew with standard deviation 1/sqrt(d), every norm 1."""
-    model, rng = copy.deepcopy(_loaded().model), torch.Generator().manual_seed(seed)
+    model, rng = copy.deepcopy(loaded().model), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
             weight.normal_(0, model.config.hidden_size**-0.5, generator=rng) if weight.ndim > 1 else weight.fill_(1)
