@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from isonum_core.lab.expectation import judged
-from isonum_core.studies.checkpoints_skill import EXPECTED, ROUNDING, against, naive_errors
+from isonum_core.studies.checkpoints_skill import EXPECTED, ROUNDING, against, with_best
 
 FOUND = ("logistic_map", "henon", "ar1", "seasonal_ar", "sine_noise", "trend", "fgn", "stable", "elnino")
 KNOBS = dict.fromkeys(FOUND, 1.0) | {"fgn": 0.5, "elnino": 0.0}
@@ -64,7 +64,7 @@ def test_series_that_have_left_their_range_are_left_out():
 
 def test_the_naive_reader_is_the_best_of_three_on_each_series():
     rows = table()
-    best = naive_errors(rows, "nll").query("reader == 'naive'")
+    best = with_best(rows, "nll").query("reader == 'naive'")
     assert len(best) == 2 * len(FOUND) and (best.nll == np.minimum(4.5, 4.0 + 0.1 * np.arange(9).repeat(2))).all()
 
 

@@ -52,6 +52,8 @@ PARTS |= {"cosine": mean_cosine, "share": mean_share}
 _FLOATS = ("longest", *(f"{part}_{cloud}" for cloud in CLOUDS for part in PARTS))
 # Float32 sums of another order move a state by 1e-5 of its length, and five digits are kept.
 TOLERANCES = {name: {"cpu": 2e-3, "cuda": 2e-2} for name in _FLOATS}
+# Beside a sink the unbiased estimate is a small difference: 305.3 and 302.9 with and without vector instructions.
+TOLERANCES |= {name: {"cpu": 0.1, "cuda": 0.5} for name in _FLOATS if name.startswith("pr_unbiased")}
 MAY_BE_MISSING = {f"pr_unbiased_{cloud}" for cloud in CLOUDS}
 
 

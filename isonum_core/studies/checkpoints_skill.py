@@ -17,6 +17,7 @@ from isonum_core.statistics.contrasts import paired_t
 from isonum_core.statistics.intervals import decided
 from isonum_core.worlds.families import FAMILIES
 
+NAIVE = ("walk", "marginal", "seasonal")
 MAPS = ("logistic_map", "henon")
 ROUNDING = 1 / 12  # variance of a value that is rounded to a level: no error of points is read below it
 
@@ -35,12 +36,10 @@ def against(table: pd.DataFrame, rival: str, score: str = "nll") -> pd.DataFrame
     return found.assign(kind=[_kind(*row) for row in zip(found.family, found.knob, strict=True)])
 
 
-def naive_errors(table: pd.DataFrame, score: str) -> pd.DataFrame:
-    """The table with one reader more, "naive": on each series the best of walk, marginal and seasonal in `score`."""
-    keys = ["family", "knob", "seed"]
-    rivals = table[table.reader.isin(["walk", "marginal", "seasonal"])]
-    best = rivals.groupby([*keys, "outermost"], sort=False)[score].min().reset_index()
-    return pd.concat([table, best.assign(reader="naive")], ignore_index=True)
+def with_best(table: pd.DataFrame, score: str, rivals: tuple[str, ...] = NAIVE, name: str = "naive") -> pd.DataFrame:
+    """The table with one reader more: on each series the best of the rivals in `score`, known in hindsight."""
+    best = table[table.reader.isin(rivals)].groupby(["family", "knob", "seed", "outermost"], sort=False)[score].min()
+    return pd.concat([table, best.reset_index().assign(reader=name)], ignore_index=True)
 
 
 def above_zero(differences: pd.Series) -> Verdict:
@@ -75,7 +74,7 @@ def _behind_ridge(table: pd.DataFrame) -> Verdict:
 
 def _share_ahead(rival: str, least: float) -> Callable[[pd.DataFrame], Verdict]:
     def judge(table: pd.DataFrame) -> Verdict:
-        found = _told(against(naive_errors(table, "nll"), rival))["mean"]
+        found = _told(against(with_best(table, "nll"), rival))["mean"]
         return Verdict(decided((found < 0).mean() >= least, *found), f"{(found < 0).sum()} of {len(found)}")
 
     return judge
