@@ -139,6 +139,7 @@ def matched(
 
 @cache
 def loaded() -> Checkpoint:
+    """The language model, once a process."""
     return smollm2()
 
 
