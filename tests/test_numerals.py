@@ -31,34 +31,41 @@ def test_one_pass_is_the_law_at_each_step(small, digits, separator):
     numerals = Numerals(small, digits, separator)
     levels = np.random.default_rng(0).integers(10**digits, size=6)
     read = numerals.read(levels)
-    nll, laws = read.nll(), np.stack([read.law(t) for t in range(6)])
+    nll, laws = read.nll(), read.laws(range(6))
     assert laws.shape == (6, 10**digits)
     np.testing.assert_allclose(laws.sum(1), 1)
     # float32 model: another order of sums
     np.testing.assert_allclose(-np.log(laws[np.arange(6), levels]), nll, rtol=1e-5)
     changed = numerals.read(np.append(levels[:2], 9 - levels[2:] % 10))
-    np.testing.assert_allclose(changed.law(2), laws[2], rtol=1e-4)  # what comes later is not seen
+    np.testing.assert_allclose(changed.laws([2])[0], laws[2], rtol=1e-4)  # what comes later is not seen
 
 
 def test_paths_follow_the_distribution(small):
     numerals, levels = Numerals(small, 1), np.array([3, 1, 4])
     drawn = numerals.paths(levels, 2, 4000, torch.Generator().manual_seed(0))
     assert drawn.shape == (4000, 2)
-    want = numerals.read(np.append(levels, 0)).law(3)
+    want = numerals.read(np.append(levels, 0)).laws([3])[0]
     # Three standard errors of a share of 4,000.
     assert abs(np.bincount(drawn[:, 0], minlength=10) / 4000 - want).max() < 3 * 0.5 / 4000**0.5
     second = drawn[drawn[:, 0] == want.argmax(), 1]
-    after = numerals.read(np.append(levels, [want.argmax(), 0])).law(4)
+    after = numerals.read(np.append(levels, [want.argmax(), 0])).laws([4])[0]
     assert abs(np.bincount(second, minlength=10) / len(second) - after).max() < 3 * 0.5 / len(second) ** 0.5
 
 
-def test_a_mean_path_is_the_mean_of_law_after_law(small):
-    numerals, levels = Numerals(small, 2), np.array([31, 41, 59])
-    path = numerals.read(np.append(levels, 7)).mean_path(3, 3)
-    for step in range(3):
-        law = numerals.read(np.append(levels, 0)).law(len(levels))
-        assert path[step] == pytest.approx(law @ np.arange(100), rel=1e-5)
-        levels = np.append(levels, round(path[step]))
+@pytest.mark.parametrize("digits", [1, 2])
+def test_mean_paths_are_means_of_law_after_law(small, digits):
+    """Several at once, each as if it were alone, and nothing is left behind in the series that was read."""
+    numerals, levels = Numerals(small, digits), np.random.default_rng(1).integers(10**digits, size=6)
+    read, scale = numerals.read(levels), np.arange(10**digits)
+    before = read.laws([2, 5])
+    paths = read.mean_paths([2, 5], 3)
+    for start, path in zip((2, 5), paths, strict=True):
+        known = levels[:start]
+        for value in path:
+            law = numerals.read(np.append(known, 0)).laws([len(known)])[0]
+            assert value == pytest.approx(law @ scale, rel=1e-5)
+            known = np.append(known, round(value))
+    np.testing.assert_allclose(read.laws([2, 5]), before, rtol=1e-6)
 
 
 def test_levels_know_the_first_part_alone():

@@ -6,7 +6,7 @@ are renormalised over the ten digits where a digit must come. Gruver et al. 2023
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -60,10 +60,16 @@ class Numerals:
         return torch.tensor([prompt + sum(written, [])])
 
     @torch.no_grad()
+    def heard(self, ids: Int[Tensor, "B N"], cache: Any = None, **how) -> tuple[Float[Tensor, "B N 10"], Any]:
+        """Logits of the ten digits after each token, whose head has no bias, and the cache that holds the tokens."""
+        model = self.checkpoint.model
+        out = model.base_model(input_ids=ids, past_key_values=cache, use_cache=True, **how)
+        return out.last_hidden_state @ model.get_output_embeddings().weight[self.words[0]].T, out.past_key_values
+
     def read(self, levels: Int[np.ndarray, "T"]) -> SeriesRead:
         """One pass over a series; everything else is answered from it."""
-        out = self.checkpoint.model(input_ids=self.ids(levels), use_cache=True)
-        return SeriesRead(self, levels, out.logits[0], out.past_key_values)
+        (logits,), cache = self.heard(self.ids(levels))
+        return SeriesRead(self, levels, logits, cache)
 
     @torch.no_grad()
     def paths(
@@ -72,16 +78,15 @@ class Numerals:
         """Futures of `horizon` values, drawn digit by digit; separators are written, not drawn."""
         digit, separator, _ = self.words
         ids = self.ids(levels)
-        cache = self.checkpoint.model(input_ids=ids[:, :-1], use_cache=True).past_key_values
+        _, cache = self.heard(ids[:, :-1])
         cache.batch_repeat_interleave(paths)
         fed = ids[:, -1:].repeat(paths, 1)
         drawn = []
         for _ in range(horizon):
             value = torch.zeros(paths, dtype=torch.long)
             for _ in range(self.digits):
-                out = self.checkpoint.model(input_ids=fed, past_key_values=cache, use_cache=True)
-                cache = out.past_key_values
-                place = torch.multinomial(out.logits[:, -1, digit].float().softmax(-1), 1, generator=generator)
+                logits, cache = self.heard(fed, cache)
+                place = torch.multinomial(logits[:, -1].float().softmax(-1), 1, generator=generator)
                 fed, value = digit[place], 10 * value + place[:, 0]
             drawn.append(value)
             # The separator is read together with the last digit at the next step.
@@ -95,62 +100,59 @@ class SeriesRead:
 
     by: Numerals
     levels: Int[np.ndarray, "T"]
-    logits: Float[Tensor, "N V"]
+    logits: Float[Tensor, "N 10"]
     cache: Any
 
     def nll(self) -> Float[np.ndarray, "T"]:
         """Negative log-likelihood of each level given those before it, in nats a value."""
-        digit, _, _ = self.by.words
-        places = self._place(np.arange(len(self.levels))[:, None]) + np.arange(self.by.digits)
+        places = self._places(range(len(self.levels)))[:, None] + torch.arange(self.by.digits)
         # The logits at a place are those of the token after it.
-        chosen = self.logits[places.ravel() - 1][:, digit].double().log_softmax(-1)
+        chosen = self.logits[places.ravel() - 1].double().log_softmax(-1)
         written = [int(c) for level in self.levels for c in f"{level:0{self.by.digits}d}"]
         return -chosen[torch.arange(len(written)), torch.tensor(written)].view(-1, self.by.digits).sum(1).numpy()
 
-    @torch.no_grad()
-    def law(self, step: int) -> Float[np.ndarray, "K"]:
-        """Probabilities of all K = 10^digits levels of the value at a step, given those before it.
+    def laws(self, steps: Sequence[int]) -> Float[np.ndarray, "S K"]:
+        """Probabilities of all K = 10^digits levels of the value at each step, given those before it. One pass."""
+        places = self._places(steps)
+        return self._laws(self.logits[places - 1], torch.arange(len(self.logits)) < places[:, None], places).numpy()
 
-        The first digits that could come are read side by side.
-        """
-        length = int(self._place(step))
-        return _law(self.by, self.logits[length - 1], _cropped(self.cache, length)).numpy()
-
-    @torch.no_grad()
-    def mean_path(self, step: int, horizon: int) -> Float[np.ndarray, "H"]:
-        """The `horizon` values from a step on, each the mean of its law given the rounded means before it."""
-        length = int(self._place(step))
-        logits, cache, found = self.logits[length - 1], _cropped(self.cache, length), []
+    def mean_paths(self, steps: Sequence[int], horizon: int) -> Float[np.ndarray, "S H"]:
+        """The `horizon` values from each step on, each the mean of its law given the rounded means before it."""
+        places, found = self._places(steps), []
+        logits, seen = self.logits[places - 1], torch.arange(len(self.logits)) < places[:, None]
         for _ in range(horizon):
-            law = _law(self.by, logits, copy.deepcopy(cache))
-            found.append(float(law @ torch.arange(self.by.levels, dtype=torch.float64)))
-            fed = self.by.ids(np.array([round(found[-1])]))[:, len(self.by.words[2]) :]
-            logits = self.by.checkpoint.model(input_ids=fed, past_key_values=cache, use_cache=True).logits[0, -1]
-        return np.array(found)
+            law = self._laws(logits, seen, places)
+            found.append((law @ torch.arange(self.by.levels, dtype=law.dtype)).numpy())
+            fed = self.by.ids(found[-1].round().astype(int))[0, len(self.by.words[2]) :].view(len(places), -1)
+            written = torch.ones(fed.shape[1], fed.shape[1], dtype=torch.bool).tril()
+            logits = self._on(fed, seen, places[:, None] + torch.arange(len(written)), written)[:, -1]
+            own = torch.eye(len(places), dtype=torch.bool).repeat_interleave(len(written), 1)
+            seen, places = torch.cat([seen, own], 1), places + len(written)
+        self.cache.crop(len(self.logits) - self.cache.get_seq_length())
+        return np.stack(found, 1)
 
-    def _place(self, step):
-        """How many tokens stand before the value of a step."""
+    def _laws(self, logits: Tensor, seen: Tensor, places: Tensor) -> Float[Tensor, "S K"]:
+        """Laws of the values that follow branches, each of which has `seen` a part of the cache."""
+        law = logits.double().softmax(-1)
+        if self.by.digits == 1:
+            return law
+        firsts = self.by.words[0].repeat(len(places), 1)
+        after = self._on(firsts, seen, places[:, None].repeat(1, 10), torch.eye(10, dtype=torch.bool))
+        self.cache.crop(-firsts.numel())
+        return (law[:, :, None] * after.double().softmax(-1)).flatten(1)
+
+    def _on(self, ids: Tensor, seen: Tensor, places: Tensor, among: Tensor) -> Float[Tensor, "S k 10"]:
+        """Feed k tokens to each branch in one pass: they see what it has seen, and each other as `among` says."""
+        own = torch.kron(torch.eye(len(ids)), among.float()).bool()
+        hidden = ~torch.cat([seen.repeat_interleave(len(among), 0), own], 1)
+        mask = torch.zeros(hidden.shape).masked_fill(hidden, torch.finfo(torch.float32).min)[None, None]
+        logits, _ = self.by.heard(ids.view(1, -1), self.cache, attention_mask=mask, position_ids=places.view(1, -1))
+        return logits.view(*ids.shape, 10)
+
+    def _places(self, steps: Sequence[int]) -> Int[Tensor, "S"]:
+        """How many tokens stand before the value of each step."""
         _, separator, prompt = self.by.words
-        return len(prompt) + step * (self.by.digits + len(separator))
-
-
-def _law(by: Numerals, logits: Float[Tensor, "V"], cache: Any) -> Float[Tensor, "K"]:
-    """Law of the value that follows what is in the cache, which is used up."""
-    digit, _, _ = by.words
-    law = logits[digit].double().softmax(-1)
-    if by.digits == 2:
-        cache.batch_repeat_interleave(10)
-        after = by.checkpoint.model(input_ids=digit[:, None], past_key_values=cache, use_cache=True)
-        law = (law[:, None] * after.logits[:, -1, digit].double().softmax(-1)).flatten()
-    return law
-
-
-def _cropped(cache: Any, length: int) -> Any:
-    """A copy of a cache that holds its first tokens."""
-    cache = copy.deepcopy(cache)
-    if extra := cache.get_seq_length() - length:
-        cache.crop(-extra)
-    return cache
+        return len(prompt) + torch.tensor(steps) * (self.by.digits + len(separator))
 
 
 def levelled(
