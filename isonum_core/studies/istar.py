@@ -135,7 +135,7 @@ def rows_of(config: Istar, marks: Collection[int], arms: list[tuple[str, Arm]], 
             kappa = adam_penalty(lies[target], budget.batch, path_length(budget.rate, budget.steps, step))
             found = dict(error=error[i], valid=fit[i, test.stop :].mean(), train=fit[i, :n].mean())
             found |= dict(iso_score=1 - halves["istar"][i], mean_share=halves["mean_share"][i], size=size[i])
-            found |= dict(two_nn=two_nn(seen[i].double().cpu().unique(dim=0)) if step == budget.steps else None)
+            found |= dict(two_nn=two_nn(seen[i].double().cpu().unique(dim=0), roundings=0.0) if step == budget.steps else None)
             found |= dict(index=lies[target].index, forecast=forecast(lies[target], kappa / SPEED, target in noisy))
             found = {name: None if value is None else float(f"{value:.4g}") for name, value in found.items()}
             rows.append(dict(target=target, arm=arm.name, value=arm.value, step=step) | found)
