@@ -46,7 +46,7 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     """
     base = table[table.weight == 0].set_index(RUN)
     least = base.error.groupby([name for name in RUN if name != "step"]).min()
-    found = table[table.weight != 0].join(base[["error", "valid"]], on=RUN, rsuffix="_0")
+    found = table[table.weight != 0].join(base[["error", "valid"]].add_suffix("_0"), on=RUN)
     own = [name for name in RUN if name != "step"]
     found = found.join(least.rename("least"), on=own)
     found = found.assign(effect=np.log(found.error / found.error_0), fit=np.log(found.error_0 / found.least))
