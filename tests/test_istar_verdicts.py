@@ -41,11 +41,11 @@ def made(rng, truth=None, said=None, index=None, probe=None, noise=0.002, seeds=
                     for weight in WEIGHTS[depth]:
                         for step in steps:
                             size = probe[target] if step == steps[0] else truth[target]
-                            error = level * np.exp(dose(weight) * size + noise * rng.normal() * (weight != 0))
+                            error = level * np.exp(dose(weight) * size + noise * rng.normal())
                             iso = 1 / (1 + np.exp(2 - dose(weight)))
                             facts = dict(part="held", depth=depth, n=n, seed=seed, size="cpu", target=target)
                             facts |= dict(weight=weight, step=step, error=error, valid=error, train=0.1, iso_score=iso)
-                            two_nn = 5 + dimension * iso + 1e-6 * rng.normal() if step == steps[-1] else np.nan
+                            two_nn = 5 + dimension * iso + 0.03 * rng.normal() if step == steps[-1] else np.nan
                             facts |= dict(mean_share=0.2, length=3.0, two_nn=two_nn)
                             rows.append(facts | dict(index=-index[target], forecast=said[target]))
     return pd.DataFrame(rows)

@@ -158,19 +158,26 @@ def acted(table: pd.DataFrame, controls: pd.DataFrame, rng: np.random.Generator,
     """The half held out, and the controls, ready to be judged."""
     held = table[table.part == "held"]
     found = effects(held)
-    scores = {depth: forecasts(rows, rng, draws) for depth, rows in found.groupby("depth")}
+    scores = {depth: forecasts(rows, rng, draws) for depth, rows in found.groupby("depth") if _enough(cells(rows))}
     return Acted(held, found, scores, controls)
+
+
+def _enough(found: pd.DataFrame) -> bool:
+    """Forty decided cells, ten of each sign: with fewer a forecast is not judged."""
+    up = int((found.effect[found.decided] > 0).sum())
+    return min(up, int(found.decided.sum()) - up) >= 10 and found.decided.sum() >= 40
 
 
 def _forecast_holds(depth: str, sign: float, rank: float):
     def judge(found: Acted) -> Verdict:
         chosen = found.cells(depth).query("decided")
         up = int((chosen.effect > 0).sum())
+        words = f"{up} decided cells up, {len(chosen) - up} down"
+        if depth not in found.scores:
+            return Verdict(None, f"{words}: too few")
         scores = found.scores[depth].loc["forecast"]
-        words = f"sign {_printed(scores.loc['sign'])}, rank {_printed(scores.loc['rank'])}"
-        words += f"; {up} cells up, {len(chosen) - up} down"
-        enough = len(chosen) >= 40 and min(up, len(chosen) - up) >= 10
-        return Verdict(bool(scores.value["sign"] >= sign and scores.value["rank"] >= rank) if enough else None, words)
+        words = f"sign {_printed(scores.loc['sign'])}, rank {_printed(scores.loc['rank'])}; {words}"
+        return Verdict(bool(scores.value["sign"] >= sign and scores.value["rank"] >= rank), words)
 
     return judge
 
