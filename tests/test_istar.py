@@ -17,7 +17,7 @@ from isonum_core.networks import losses
 from isonum_core.networks.patched import Patched, patched_model, read
 from isonum_core.studies import istar, istar_controls, istar_scratch
 from isonum_core.studies.istar_forecast import Alignment, adam_penalty, alignment, dose, forecast
-from isonum_core.studies.istar_stack import Arm, Body, Stack, path_length, penalties, tune
+from isonum_core.studies.istar_stack import Body, Stack, Way, path_length, penalties, tune
 from isonum_core.studies.pretraining import CONTEXT, windows_of
 
 
@@ -74,7 +74,7 @@ def test_a_stack_is_each_network_alone(rng, name, value):
     x, y = torch.from_numpy(rng.normal(size=(60, 10))).float(), torch.from_numpy(rng.normal(size=60)).float()
     order = torch.from_numpy(rng.integers(60, size=(12, 20)))
     layer = nn.Linear(10, 6)
-    stack = Stack(layer, [Arm("istar", 0.1), Arm(name, value), Arm("rate", 0.5)], 6)
+    stack = Stack(layer, [Way("istar", 0.1), Way(name, value), Way("rate", 0.5)], 6)
     targets, seen = torch.stack([-y, y, y]), []
     tune(stack, x, targets, order, 1e-2, (0, 12), seen.append, torch.Generator().manual_seed(0))
     own = alone(layer, {"layer": layer.state_dict(), name: value}, x, y, order, 1e-2)
@@ -86,12 +86,12 @@ def test_a_stack_is_each_network_alone(rng, name, value):
 def test_dropout_leaves_states_out_of_training_alone(rng):
     x, y = torch.from_numpy(rng.normal(size=(60, 10))).float(), torch.from_numpy(rng.normal(size=(2, 60))).float()
     order = torch.from_numpy(rng.integers(60, size=(5, 20)))
-    stack = Stack(nn.Linear(10, 6), [Arm(), Arm("dropout", 0.5)], 6)
+    stack = Stack(nn.Linear(10, 6), [Way(), Way("dropout", 0.5)], 6)
     tune(stack, x, y[:1].expand(2, -1), order, 1e-2, (), print, torch.Generator().manual_seed(0))
     first, second = stack.said(stack.states(x)).detach()
     assert (first - second).abs().max() > 1e-3
     with pytest.raises(IsonumError, match=r"An arm is one of none, .*got \['whiten'\]"):
-        Stack(nn.Linear(10, 6), [Arm("whiten", 1.0)], 6)
+        Stack(nn.Linear(10, 6), [Way("whiten", 1.0)], 6)
 
 
 def test_the_path_is_the_sum_of_the_rates():

@@ -29,7 +29,7 @@ from torch import Tensor
 from isonum_core.geometry.neighbours import two_nn
 from isonum_core.networks.patched import Patched, patched_model, word_loss
 from isonum_core.studies.istar_forecast import adam_penalty, alignment, forecast
-from isonum_core.studies.istar_stack import Arm, Body, Stack, path_length, penalties, tune
+from isonum_core.studies.istar_stack import Body, Stack, Way, path_length, penalties, tune
 from isonum_core.studies.istar_verdicts import EXPECTED as EXPECTED
 from isonum_core.studies.portrait import among, fitted
 from isonum_core.studies.pretraining import CONTEXT, HORIZON, windows_of
@@ -62,7 +62,7 @@ class Istar:
     size: str
 
 
-class Budget(NamedTuple):
+class Pace(NamedTuple):
     """What a profile scales. Rows at a tenth and a third of the steps and after the last; the rate falls to zero."""
 
     steps: int
@@ -77,12 +77,12 @@ class Budget(NamedTuple):
 BEFORE = {"quick": 4, "cpu": 300, "gpu": 1500}  # steps of pre-training
 TEST = {"quick": 64, "cpu": 512, "gpu": 2048}
 BUDGETS = {
-    ("quick", "last"): Budget(20, 8, 2e-3),
-    ("quick", "all"): Budget(20, 8, 4e-3),
-    ("cpu", "last"): Budget(300, 64, 2e-3),
-    ("cpu", "all"): Budget(150, 32, 4e-3),
-    ("gpu", "last"): Budget(1200, 64, 1e-3),
-    ("gpu", "all"): Budget(600, 64, 2e-3),
+    ("quick", "last"): Pace(20, 8, 2e-3),
+    ("quick", "all"): Pace(20, 8, 4e-3),
+    ("cpu", "last"): Pace(300, 64, 2e-3),
+    ("cpu", "all"): Pace(150, 32, 4e-3),
+    ("gpu", "last"): Pace(1200, 64, 1e-3),
+    ("gpu", "all"): Pace(600, 64, 2e-3),
 }
 
 
@@ -109,12 +109,12 @@ def run(config: Istar, device: str = "cpu") -> list[dict]:
     states of the test windows: iso_score, mean_share, length (root mean square) and, at the end, two_nn.
     """
     targets = among("part", config.part, PARTS)
-    arms = [(target, Arm("istar", weight)) for target in targets for weight in among("depth", config.depth, WEIGHTS)]
+    arms = [(target, Way("istar", weight)) for target in targets for weight in among("depth", config.depth, WEIGHTS)]
     rows = rows_of(config, BUDGETS[config.size, config.depth].marks, arms, device)
     return [{"weight" if k == "value" else k: v for k, v in row.items() if k != "arm"} for row in rows]
 
 
-def rows_of(config: Istar, marks: Collection[int], arms: list[tuple[str, Arm]], device: str) -> list[dict]:
+def rows_of(config: Istar, marks: Collection[int], arms: list[tuple[str, Way]], device: str) -> list[dict]:
     """Fine-tune every (target, arm) at once and look at each mark: what `run` says, with `arm` and `value`."""
     budget, n = BUDGETS[config.size, config.depth], config.n
     test = slice(n, n + TEST[config.size])

@@ -16,17 +16,17 @@ from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score
 from isonum_core.studies.istar import BUDGETS, PARTS, TEST, Istar, rows_of, task
 from isonum_core.studies.istar import TOLERANCES as OF_RUN
-from isonum_core.studies.istar_stack import Arm
+from isonum_core.studies.istar_stack import Way
 from isonum_core.studies.istar_verdicts import WAYS
 
 KEPT = ("error", "valid", "train", "iso_score", "mean_share", "length", "two_nn")
 TOLERANCES = {name: OF_RUN[name] for name in KEPT} | {"value": {"cpu": 0.0, "cuda": 0.0}}
 MAY_BE_MISSING = {"two_nn", "valid", "train", "mean_share", "length"}
 ARMS = (
-    Arm(),
-    *(Arm(name, v) for name, values in WAYS.values() for v in values),
-    Arm("istar_identity", 0.3),
-    Arm("istar_identity", 1.0),
+    Way(),
+    *(Way(name, v) for name, values in WAYS.values() for v in values),
+    Way("istar_identity", 0.3),
+    Way("istar_identity", 1.0),
 )
 
 

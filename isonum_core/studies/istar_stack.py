@@ -21,7 +21,7 @@ from isonum_core.worlds.windows import anchored
 ARMS = ("none", "istar", "istar_identity", "cosreg", "mean_share", "weight_decay", "dropout", "rate")
 
 
-class Arm(NamedTuple):
+class Way(NamedTuple):
     """One way to fine-tune: `value` is a weight in the loss, a decay, a share of states left out, a rate's factor."""
 
     name: str = "none"
@@ -49,7 +49,7 @@ class Body(nn.Module):
 class Stack:
     """`len(arms)` copies of a body, each with a linear head that starts at zero. `states` and `said` are of all."""
 
-    def __init__(self, body: nn.Module, arms: Iterable[Arm], d: int):
+    def __init__(self, body: nn.Module, arms: Iterable[Way], d: int):
         self.arms, self.body = tuple(arms), body
         if unknown := {arm.name for arm in self.arms} - set(ARMS):
             raise IsonumError(f"An arm is one of {', '.join(ARMS)}, got {sorted(unknown)}. Choose one of them.")
