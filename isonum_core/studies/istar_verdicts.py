@@ -165,7 +165,8 @@ def acted(table: pd.DataFrame, controls: pd.DataFrame, rng: np.random.Generator,
 def _enough(found: pd.DataFrame) -> bool:
     """Forty decided cells, ten of each sign: with fewer a forecast is not judged."""
     up = int((found.effect[found.decided] > 0).sum())
-    return min(up, int(found.decided.sum()) - up) >= 10 and found.decided.sum() >= 40
+    many = int(found.decided.sum())
+    return min(up, many - up) >= 10 and many >= 40
 
 
 def _forecast_holds(depth: str, sign: float, rank: float):
