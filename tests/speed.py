@@ -22,6 +22,7 @@ from isonum_core import Directions, Moments
 from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn
 from isonum_core.geometry.scores import iso_score, iso_score_star, mean_cosine
 from isonum_core.lab.engine import one_thread
+from isonum_core.networks.losses import istar as istar_loss
 
 one_thread()
 # A process that has held a model keeps what it frees; a fresh one would give it back, and fault it in at each call.
@@ -171,11 +172,25 @@ def rows():
         )
 
 
+def loss_rows():
+    """The regulariser as a loss, value and slope, against the published formulation with a scale-safe C0."""
+    for n, d in [(32, 768), (512, 768), (512, 2048), (4096, 768)]:
+        x = states(n, d)
+
+        def published(x):
+            cov = torch.cov(x.T)
+            return 1 - published_steps(0.8 * cov + 0.2 * cov.trace() / x.shape[1] * torch.eye(x.shape[1]))
+
+        gemm = ("X'X", lambda x=x: x.T @ x)
+        peer = star_step(published, x)
+        yield f"I-STAR loss forward + backward {n} x {d}", "the published steps", peer, star_step(istar_loss, x), *gemm
+
+
 if __name__ == "__main__":
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} thread; peer / ours: median (10 % to 90 %), our CPU time"
     )
-    for row in rows():
+    for row in (*rows(), *loss_rows()):
         if wanted in row[0]:
             compare(*row)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.multiprocessing
 import transformers
+from torch.utils.flop_counter import FlopCounterMode
 
 from isonum_core.errors import IsonumError
 from isonum_core.networks import losses
@@ -166,6 +167,36 @@ def test_two_processes_have_the_slope_of_the_whole_batch(rng, tmp_path):
         # DistributedDataParallel averages over the two, so each holds twice its share.
         both = np.concatenate([found[0][name], found[1][name]]) / 2
         np.testing.assert_allclose(both, slope(lambda x, loss=loss: loss(x, group=None), x), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.5, -0.5])
+def test_ten_lines_put_it_into_a_loop(rng, weight):
+    """A weight above zero rounds the states, one below zero flattens them; the targets are the same."""
+    x, y = drawn(rng, 256, 12).float(), torch.from_numpy(rng.normal(size=256)).float()
+    torch.manual_seed(0)
+    body, head = torch.nn.Linear(12, 8), torch.nn.Linear(8, 1)
+    before = float(istar(body(x).detach(), zeta=0.0))
+
+    penalty = Regulariser("istar", weight)
+    optimiser = torch.optim.AdamW([*body.parameters(), *head.parameters()], lr=1e-2)
+    for step in range(60):
+        batch = torch.arange(64) + 64 * (step % 4)
+        h = body(x[batch])
+        loss = (head(h)[:, 0] - y[batch]).square().mean() + penalty(h)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    assert weight * (before - float(istar(body(x).detach(), zeta=0.0))) > 0.02
+
+
+def test_value_and_slope_take_three_products_of_the_states(rng):
+    """Counted as torch runs them: products that cost n d min(n, d), forward and backward together."""
+    for n, d in ((40, 24), (24, 40)):
+        x = drawn(rng, n, d).requires_grad_()
+        with FlopCounterMode(display=False) as counter:
+            istar(x).backward()
+        assert counter.get_total_flops() <= 3 * 2 * n * d * min(n, d)
 
 
 def test_ten_lines_put_it_into_a_trainer(tmp_path):
