@@ -22,7 +22,7 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3300,
+    SMALL: 3380,
     ("worlds",): 1500,
     ("networks",): 1800,
     ("statistics",): 420,
