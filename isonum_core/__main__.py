@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from isonum_core.commands.advise import add_advise
 from isonum_core.commands.tables import add_commands
 from isonum_core.errors import IsonumError
 
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     scores.add_argument("--pool", action="store_true", help="of (L, B, T, d): all layers as one cloud")
     tokens.add_argument("--n-tokens", type=int, default=4096, help="size of the vocabulary (default 4096)")
     tokens.add_argument("--context-length", type=int, default=512, help="how many last values are read (default 512)")
+    add_advise(commands)
     add_commands(commands)
     return top
 

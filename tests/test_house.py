@@ -22,13 +22,13 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3380,
+    SMALL: 3390,
     ("worlds",): 1500,
     ("networks",): 1800,
     ("statistics",): 420,
     ("lab",): 610,
     ("studies",): 2000,
-    ("commands", "__main__"): 940,
+    ("commands", "__main__"): 1290,
 }
 # What every study is made of, so every study's file has it.
 CONTRACT = {"grid", "run", "provisional"}

@@ -100,14 +100,21 @@ def left_out(a: Aligned, penalties: Complex[Tensor, " J"]) -> Complex[Tensor, "n
     return left / (a.freedom / n - leverage / a.freedom)[:, None]
 
 
-def leave_one_out(a: Aligned, readout: Readout, n: int | None = None) -> Float[Tensor, " n"]:
+def leave_one_out(a: Aligned, readout: Readout, n: int | None = None, spread: bool = False) -> Float[Tensor, " n"]:
     """Squared error of each row left out; with n, what it would be on average had n rows been learned from.
 
-    `readout` is that at n. Raises IsonumError where these rows do not resolve what n rows would learn.
+    `readout` is that at n. With `spread` numbers of the same mean whose standard error over rows is that of the mean:
+    each row counts for what it teaches too. Raises IsonumError where these rows do not resolve what n would learn.
     """
     penalties, factor = _matched(a.spectrum, a, readout, n)
-    left = left_out(a, penalties) * readout.weights
-    return ((left @ factor) * left).sum((1, 2)).real
+    left, x = left_out(a, penalties) * readout.weights, a.states
+    pull = left @ factor
+    errors = (pull * left).sum((1, 2)).real
+    if not spread:
+        return errors
+    slopes = torch.einsum("nr,nmj->rmj", x.to(pull), pull / a.freedom) / (a.spectrum[:, None, None] + penalties)
+    taught = (torch.einsum("nr,rmj->nmj", x.to(pull), slopes) * left).sum((1, 2)).real
+    return errors - 2 * (taught - taught.mean())
 
 
 def gcv(a: Aligned, readout: Readout, n: int | None = None, spectrum: Spectrum | None = None) -> Float[Tensor, ""]:
@@ -157,7 +164,8 @@ def _matched(l: Tensor, a: Aligned, readout: Readout, n: int | None) -> tuple[Te
     if full and last * weakest < (last - 1) * n0 / (1 / l).sum():
         raise IsonumError(f"{len(a.states)} rows do not resolve what {n} would learn at this penalty. Give more rows.")
     k0 = k
-    for ratio in torch.logspace(0, math.log10(last), 25, dtype=torch.float64).repeat_interleave(4):
+    ratios = torch.logspace(0, math.log10(last), 2 + int(4 * abs(math.log(last))), dtype=torch.float64)
+    for ratio in ratios.repeat_interleave(3):
         shares = 1 / (1 + k0 / l[:, None])
         inverse = 1 / (1 - shares.sum(0) / n0)  # K = k0 times this
         slope = 1 + (ratio - 1) * (inverse - (shares * (1 - shares)).sum(0) * inverse**2 / n0)
