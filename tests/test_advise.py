@@ -72,7 +72,7 @@ def test_a_target_off_the_dominant_directions_wants_whitening(planted, ask):
 def test_a_target_in_the_top_directions_is_left_as_it_is(planted, ask):
     status, found = ask(planted["states"], planted["top five"], "--penalty", 300)
     assert status == 0 and found["answer"] == "nothing" and "Leave it as it is" in found["verdict"]
-    assert found["effects"]["whitening"]["low"] > 0.15 and found["effects"]["without the top 10"]["low"] > 0.3
+    assert found["effects"]["whitening"]["low"] > 0.1 and found["effects"]["without the top 10"]["low"] > 0.2
     assert _share(found, 1, 5) > 0.4
     theory = [(e["measured"], e["theory"]) for e in found["effects"].values()]
     assert np.corrcoef(np.array(theory).T)[0, 1] > 0.98
@@ -204,7 +204,7 @@ def test_people_read_a_table(planted, capsys):
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_sentence(planted, ask, tmp_path, words, sentence):
-    odd = {"short": np.ones(7), "gap": np.full(N, np.nan), "gapless": np.ones((5, 3)), "few": np.ones((5, 2))}
+    odd = {"short": np.ones(7), "gap": np.full(N, np.nan), "gapless": np.full((5, 2), 1e6), "few": np.ones((5, 2))}
     for name, x in odd.items():
         planted[name] = str(tmp_path / f"{name}.npy")
         np.save(planted[name], x)
