@@ -20,7 +20,7 @@ from isonum_core.studies.remedies import Remedy, found_by_cosine, log_ratio, rem
 from isonum_core.theory import readout as law
 from isonum_core.theory.readout import Aligned, Readout, aligned
 
-JUDGED = 4096  # rows that judge, at most, which keeps the answer within seconds; of queries an eighth
+JUDGED = 3072  # rows that judge, at most, which keeps the answer within seconds; of queries a sixth
 EDGES = (0, 1, 5, 10, 30, 100, 300)  # blocks of principal directions in which the target is looked for
 GRID = tuple(10 ** (g / 2) for g in range(-8, 7))  # penalties over, and one over times by, the mean eigenvalue
 # A gain has to be as large as the first to be advised; where none can be as large as the second, nothing is advised.
@@ -138,7 +138,7 @@ def advise_search(
 ) -> Advice:
     """Of a search by cosine. Without `fit`, remedies are fitted on half of the queries and on their documents alone."""
     order = torch.from_numpy(rng.permutation(len(q)))
-    judged = order[: min(JUDGED // 8, len(q) if fit is not None else len(q) // 2)]
+    judged = order[: min(JUDGED // 6, len(q) if fit is not None else len(q) // 2)]
     near = relevant[judged]
     if fit is None:
         fit = torch.cat([q[order[len(judged) :]], documents[~near.any(0)]])
