@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from isonum_core.commands.advise import add_advise
 from isonum_core.commands.tables import add_commands
 from isonum_core.errors import IsonumError
 
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--out", metavar="FILE", help="also write there what --json prints")
     measure.add_argument("--json", action="store_true", help="for machines; numbers in full precision")
     measure.set_defaults(verb=("measure", "measure"))
+    add_advise(commands)
     add_commands(commands)
     return top
 

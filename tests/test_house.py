@@ -22,13 +22,13 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3300,
+    SMALL: 3390,
     ("worlds",): 1500,
-    ("networks",): 1830,
+    ("networks",): 1835,
     ("statistics",): 420,
     ("lab",): 610,
-    ("studies",): 4700,
-    ("commands", "__main__"): 1300,
+    ("studies",): 4900,
+    ("commands", "__main__"): 1660,
 }
 # What every study is made of, so every study's file has it.
 CONTRACT = {"grid", "run", "provisional"}

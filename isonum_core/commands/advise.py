@@ -1,0 +1,148 @@
+"""The verb `advise`: what centring, whitening or I-STAR would do to your read-out or search.
+
+Exit status 0 with an answer ("leave it as it is" is one), 1 where it cannot be known, 2 where the input cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isonum_core.errors import IsonumError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from isonum_core.commands.advice import Advice
+
+KINDS = ("ridge", "early-stopped", "least-squares")
+
+
+def add_advise(commands: argparse._SubParsersAction) -> None:
+    """Add the verb to the command line."""
+    verb = commands.add_parser("advise", help="what whitening, centring or I-STAR would do to your read-out or search")
+    verb.description = "Files as for `scores`, rows matched: n states, and n targets, numbers or (--classes) labels."
+    verb.add_argument("files", nargs="*", metavar="FEATURES TARGETS", help="states (n, d), and what is read off them")
+    verb.add_argument("--pairs", nargs=2, metavar=("A", "B"), help="instead: search by cosine, row i of B for i of A")
+    retrieval = "instead: queries, documents, and pairs (query, document) counted from 0 that are relevant"
+    verb.add_argument("--retrieval", nargs=3, metavar=("Q", "D", "REL"), help=retrieval)
+    verb.add_argument("--fit", metavar="ROWS", help="other rows, on which remedies are fitted (default: half of yours)")
+    verb.add_argument("--readout", choices=KINDS, default="ridge", help="linear, by squared error (default: ridge)")
+    verb.add_argument("--classes", action="store_true", help="targets are classes, whole numbers")
+    verb.add_argument("--penalty", type=float, help="of ridge, as alpha of scikit-learn (default: each at its best)")
+    verb.add_argument("--time", type=float, help="of early-stopped: rate x steps (default: each at its best)")
+    verb.add_argument("--rows", type=int, metavar="N", help="learn from N rows, also more than there are (default: n)")
+    verb.add_argument("--save", metavar="FILE", help="write the remedy advised: .npz, use (x - shift) @ matrix")
+    verb.add_argument("--seed", type=int, default=0, help="of the halves (default 0)")
+    verb.add_argument("--json", action="store_true", help="for machines; numbers in full precision")
+    verb.set_defaults(function=_advise)
+
+
+def _advise(words: argparse.Namespace) -> str:
+    import numpy as np
+    import torch
+
+    from isonum_core.commands.advice import advise_readout, advise_search
+
+    ways = [bool(words.files), bool(words.pairs), bool(words.retrieval)]
+    if sum(ways) != 1 or len(words.files) not in (0, 2):
+        raise IsonumError("FEATURES and TARGETS, or --pairs, or --retrieval was expected. Give one of the three.")
+    fixed = {"ridge": words.penalty, "early-stopped": words.time}.get(words.readout)
+    if (words.penalty is not None or words.time is not None) and fixed is None:
+        raise IsonumError(f"--penalty is for ridge and --time for early-stopped, got {words.readout}. Leave it out.")
+    rng, fit = np.random.default_rng(words.seed), words.fit and torch.from_numpy(_rows(words.fit))
+    if words.files:
+        h, y = (_rows(file) for file in words.files)
+        if len(h) != len(y) or len(h) < 20:
+            raise IsonumError(f"a target for each of 20 states or more was expected, got {len(y)} for {len(h)}.")
+        y = _one_hot(y, words.files[1]) if words.classes else y
+        told = advise_readout(
+            torch.from_numpy(h), torch.from_numpy(y), fit, words.readout, fixed, words.rows, rng, words.classes
+        )
+    else:
+        first, second, *last = words.pairs or words.retrieval
+        q, documents = torch.from_numpy(_rows(first)), torch.from_numpy(_rows(second))
+        pairs = _rows(last[0], ["1", "2"]) if last else np.arange(len(q))[:, None].repeat(2, 1)
+        told = advise_search(q, documents, torch.from_numpy(_relevant(pairs, q, documents)), fit, rng)
+    if words.save and told.remedy:
+        with Path(words.save).open("wb") as file:
+            np.savez(file, shift=told.remedy.shift.numpy(), matrix=told.remedy.matrix.numpy())
+    text = _record(told) if words.json else _table(told, words)
+    if told.answer is None:
+        print(text)
+        raise SystemExit(1)
+    return text
+
+
+def _rows(file: str, columns: list[str] | None = None) -> np.ndarray:
+    """A matrix of finite numbers; one column where the file holds a vector."""
+    import numpy as np
+
+    from isonum_core.commands.reading import read_numbers
+
+    x = read_numbers(file, columns=columns)[0]
+    x = x[:, None] if x.ndim == 1 else x
+    if x.ndim != 2 or not x.size or not np.isfinite(x).all():
+        raise IsonumError(f"finite numbers of shape (n, d) were expected in {file}, got {x.shape}. Fill or drop gaps.")
+    return x
+
+
+def _one_hot(y: np.ndarray, file: str) -> np.ndarray:
+    import numpy as np
+
+    labels, places = np.unique(y, return_inverse=True)
+    if y.shape[1] != 1 or not 2 <= len(labels) <= 100 or (labels != labels.round()).any():
+        raise IsonumError(f"one column of 2 to 100 classes, as whole numbers, was expected in {file}, got others.")
+    return np.eye(len(labels))[places.ravel()]
+
+
+def _relevant(pairs: np.ndarray, q: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    if q.shape[1] != documents.shape[1]:
+        raise IsonumError(f"queries and documents of one d were expected, got {q.shape[1]} and {documents.shape[1]}.")
+    top = np.array([len(q), len(documents)])
+    if pairs.shape[1] != 2 or (pairs != pairs.round()).any() or (pairs < 0).any() or (pairs >= top).any():
+        raise IsonumError(
+            f"pairs (query, document) below {top.tolist()}, from 0, were expected. Match rows, or see REL."
+        )
+    relevant = np.zeros(top, dtype=bool)
+    relevant[tuple(pairs.astype(int).T)] = True
+    if not relevant.any(1).all() or len(q) < 20:
+        raise IsonumError("20 queries or more, each with a relevant document, were expected. Leave the others out.")
+    return relevant
+
+
+def _record(told: Advice) -> str:
+    facts = {name: value for name, value in vars(told).items() if name != "remedy"}
+    facts["effects"] = {
+        name: dict(zip(("measured", "low", "high", "theory"), row, strict=True)) for name, row in told.effects.items()
+    }
+    facts["blocks"] = [dict(zip(("from", "to", "variance", "r2"), row, strict=True)) for row in told.blocks]
+    return json.dumps(facts, indent=1, allow_nan=False)
+
+
+def _table(told: Advice, words: argparse.Namespace) -> str:
+    """For people: how isotropic, what each remedy would do, where the target lies, and the verdict."""
+    search = told.unit == "nDCG@10"
+    what = f"search by cosine among {told.n}" if search else f"{words.readout}, learned from {told.rows} rows"
+    measure, turn = ("nDCG@10", lambda v: f"{-v:+.3f}") if search else ("R2", lambda v: f"{math.expm1(v):+.1%}")
+    lines = [f"{what}, d = {told.d}, judged on {told.judged}: {measure} {told.level:.3f} as it is", *told.isotropy]
+    lines += ["", f"{'change of ' + told.unit:<30}{'measured':>9}  {'95 % interval':>18}  {'theory':>8}"]
+    for name, (value, low, high, theory) in told.effects.items():
+        ends = " to ".join(map(turn, sorted((low, high), reverse=search)))
+        lines.append(f"{name:<30}{turn(value):>9}  {ends:>18}  {'' if theory is None else turn(theory):>8}")
+    if told.istar:
+        value, low, high = map(turn, told.istar)
+        lines += ["I-STAR before training, by theory: not measured, first order, a unit of log variance moved"]
+        lines.append(f"{'I-STAR, weight above 0':<30}{'':>9}  {f'{low} to {high}':>18}  {value:>8}")
+        low, value, high = (turn(-v) for v in (told.istar[2], told.istar[0], told.istar[1]))
+        lines.append(f"{'I-STAR, weight below 0':<30}{'':>9}  {f'{low} to {high}':>18}  {value:>8}")
+    lines += ["", "directions   variance   R2 in reach of least squares"] * bool(told.blocks)
+    lines += [f"{f'{i} to {j}':>10}   {variance:8.1%}   {r2:6.1%}" for i, j, variance, r2 in told.blocks]
+    lines += ["", *(f"{name}: {value:.3f}" for name, value in told.facts.items())]
+    lines += [f"note: {note}" for note in told.notes]
+    return "\n".join([*lines, "", told.verdict + f" Saved in {words.save}." * bool(words.save and told.remedy)])

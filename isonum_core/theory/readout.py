@@ -1,0 +1,173 @@
+"""How much a linear read-out of n states errs: from their spectrum, where the target lies in it, and noise.
+
+Every read-out here is a sum of ridges, w = sum_j a_j (S + k_j)^-1 b, with S the second moment of the states and b that
+of states with targets: ridge is one, least squares has k = 0, and gradient descent stopped at a time is a few with
+complex k_j (a contour integral). So what is exact for ridge is for all: leaving a row out, generalised cross-validation
+(GCV), the risk at another n. With L_ik = l_k / (l_k + K_i), where k_i = K_i (1 - sum_k L_ik / n),
+
+    E = sum_ij a_i a_j (sum_k (1 - L_ik)(1 - L_jk) c_k^2 + s^2) / (1 - sum_k L_ik L_jk / n),
+
+for one ridge the formula of Canatar et al. 2021 and Simon et al. 2023, applied to states of networks by SNAP (Canatar
+et al. 2023). Rows are taken to be independent. That n and n0 rows of equal K are equivalent is due to Patil and Du
+2023, so the sums over k can be read off n0 rows: E(n, k) = E(n0, k0) dk0 / dk. GCV (Craven and Wahba 1979) foretells
+networks (Wei et al. 2022) but fails for early stopping, where leaving out does not (Patil et al. 2024): here each ridge
+is corrected by itself. A preconditioner's sign follows alignment: Amari et al. 2021, Yoshida and Nitanda (2509.25637).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from isonum_core.errors import IsonumError
+
+Spectrum = Float[Tensor, " r"]
+
+
+class Readout(NamedTuple):
+    """A read-out as a sum of ridges, by mean square: scikit-learn's `alpha` is a penalty times `Aligned.freedom`."""
+
+    weights: Complex[Tensor, " J"]  # their sum is one
+    penalties: Complex[Tensor, " J"]
+
+    def filter(self, spectrum: Spectrum) -> Spectrum:
+        """phi_k: the share of direction k that is learned."""
+        return (1 / (1 + self.penalties / spectrum[:, None]) @ self.weights).real
+
+
+def ridge(penalty: float) -> Readout:
+    """phi = l / (l + penalty). At penalty 0 least squares, which needs more rows than directions."""
+    if not 0 <= penalty < math.inf:
+        raise IsonumError(f"a penalty of 0 or more was expected, got {penalty}. It is in units of the spectrum.")
+    return Readout(*torch.tensor([[1.0], [penalty]], dtype=torch.complex128))
+
+
+def early_stopped(time: float, nodes: int = 16) -> Readout:
+    """phi = 1 - exp(-time l), to 2e-9: small steps from zero on half the mean square; time = rate x steps.
+
+    A step of any size has 1 - (1 - rate l)^steps. The contour is that of Weideman 2006.
+    """
+    if not 0 < time < math.inf:
+        raise IsonumError(f"a time above 0 was expected, got {time}. It is the rate times the steps.")
+    angle = math.pi * ((2 * torch.arange(nodes, dtype=torch.float64) + 1) / nodes - 1)
+    cot = 1 / torch.tan(0.6407 * angle)
+    s = nodes * (0.5017 * angle * cot - 0.6122 + 0.2645j * angle)
+    weights = s.exp() * (0.5017 * cot - 0.5017 * 0.6407 * angle * (1 + cot**2) + 0.2645j) / s
+    return Readout(weights / weights.sum(), s / time)
+
+
+class Aligned(NamedTuple):
+    """States in the basis of their second moment, with targets. Sums are divided by `freedom`, n or (centred) n - 1."""
+
+    states: Float[Tensor, "n r"]
+    targets: Float[Tensor, "n m"]
+    spectrum: Spectrum  # largest first
+    freedom: int
+
+    @property
+    def power(self) -> Spectrum:
+        """c_k^2: the part of the targets' mean square along direction k, with what chance puts there (noise / n)."""
+        return ((self.states.mT @ self.targets / self.freedom).square() / self.spectrum[:, None]).sum(1)
+
+
+def aligned(h: Float[Tensor, "n d"], y: Float[Tensor, "k m"], intercept: bool = True) -> Aligned:
+    """Needs three rows that differ. An `intercept` is free, which centres both; without, the mean is a direction."""
+    h, y = h.double(), y.double()
+    if len(h) != len(y) or len(h) < 3:
+        raise IsonumError(f"targets of three states or more were expected, got {len(y)} for {len(h)}. Match the rows.")
+    if intercept:
+        h, y = h - h.mean(0), y - y.mean(0)
+    (n, d), freedom = h.shape, len(h) - intercept
+    spectrum, basis = (part.flip(-1) for part in torch.linalg.eigh((h @ h.mT if n < d else h.mT @ h) / freedom))
+    seen = spectrum > max(n, d) * torch.finfo(torch.float64).eps * max(float(spectrum[0]), 1e-300)
+    if not seen.any():
+        raise IsonumError("states that vary were expected, got equal rows. A constant has nothing to read.")
+    spectrum, basis = spectrum[seen], basis[:, seen]
+    return Aligned(basis * (spectrum * freedom).sqrt() if n < d else h @ basis, y, spectrum, freedom)
+
+
+def left_out(a: Aligned, penalties: Complex[Tensor, " J"]) -> Complex[Tensor, "n m J"]:
+    """Residuals of each row under what all others teach each ridge, at the same penalty x freedom. Exact."""
+    n, inverse = len(a.states), 1 / (a.spectrum[:, None] + penalties)
+    weights = ((a.states.mT @ a.targets / a.freedom)[:, :, None] * inverse[:, None]).flatten(1)
+    pairs = ((a.states, weights), (a.states.square(), inverse))
+    said, leverage = (torch.complex(x @ w.real, x @ w.imag) for x, w in pairs)
+    left = a.targets[:, :, None] - said.view(n, -1, len(penalties))
+    return left / (a.freedom / n - leverage / a.freedom)[:, None]
+
+
+def leave_one_out(a: Aligned, readout: Readout, n: int | None = None, spread: bool = False) -> Float[Tensor, " n"]:
+    """Squared error of each row left out; with n, what it would be on average had n rows been learned from.
+
+    `readout` is that at n. With `spread` numbers of the same mean whose standard error over rows is that of the mean:
+    each row counts for what it teaches too. Raises IsonumError where these rows do not resolve what n would learn.
+    """
+    penalties, factor = _matched(a.spectrum, a, readout, n)
+    left, x = left_out(a, penalties) * readout.weights, a.states
+    pull = left @ factor
+    errors = (pull * left).sum((1, 2)).real
+    if not spread:
+        return errors
+    slopes = torch.einsum("nr,nmj->rmj", x.to(pull), pull / a.freedom) / (a.spectrum[:, None, None] + penalties)
+    taught = (torch.einsum("nr,rmj->nmj", x.to(pull), slopes) * left).sum((1, 2)).real
+    return errors - 2 * (taught - taught.mean())
+
+
+def gcv(a: Aligned, readout: Readout, n: int | None = None, spectrum: Spectrum | None = None) -> Float[Tensor, ""]:
+    """The mean of `leave_one_out` from spectrum and alignment alone; with `spectrum`, of states reshaped to have it.
+
+    H U diag(l^((p - 1) / 2)) U^T has the spectrum l^p and the same alignment. Differentiable in `spectrum`.
+    """
+    l = a.spectrum if spectrum is None else spectrum
+    penalties, factor = _matched(l, a, readout, n)
+    shares = 1 / (1 + penalties / l[:, None])
+    rest = a.targets.square().sum() / a.freedom - a.power.sum()  # along no direction
+    left = torch.cat([1 - shares, torch.ones_like(shares[:1])]) / (1 - shares.sum(0) / a.freedom) * readout.weights
+    errors = ((left @ factor) * left).sum(1).real * torch.cat([a.power, rest[None]])
+    return errors.sum() * len(a.states) / a.freedom
+
+
+def spectral_risk(spectrum: Spectrum, power: Spectrum, noise: float, n: int, readout: Readout) -> Float[Tensor, ""]:
+    """E of this file's head for a law of known spectrum, power c_k^2 and noise s^2, which is included; no intercept."""
+    l, k = spectrum[:, None], readout.penalties + spectrum.sum() / n
+    for _ in range(5000):  # a contraction of the half-plane, slow only where n is about the number of directions
+        k, before = readout.penalties + (l * k / (l + k)).sum(0) / n, k
+        if (k - before).abs().max() <= 1e-13 * spectrum.max():
+            break
+    shares = 1 / (1 + k / l)
+    pairs = (((1 - shares).mT * power) @ (1 - shares) + noise) / (1 - shares.mT @ shares / n)
+    return (readout.weights @ pairs @ readout.weights).real
+
+
+def istar_effect(a: Aligned, readout: Readout) -> Float[Tensor, ""]:
+    """First-order change of log `gcv` when log l_k moves by g_k = 1 - l_k sum(l) / sum(l^2), the pull of I-STAR."""
+    l = a.spectrum.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(gcv(a, readout, spectrum=l).log(), l)
+    return (slope * l * (1 - l * l.sum() / l.square().sum())).sum().detach()
+
+
+def _matched(l: Tensor, a: Aligned, readout: Readout, n: int | None) -> tuple[Tensor, Tensor]:
+    """Penalties k0 of these rows with the K that `readout` has at n, and factors (k0_i - k0_j) / (k_i - k_j) of risks.
+
+    Solves k0 + (n / n0 - 1) K(k0) = (n / n0) k by Newton's steps while n grows or shrinks from n0.
+    """
+    k, n0, full = readout.penalties, a.freedom, len(l) >= a.freedom
+    if full and not k.abs().min() > 0:
+        raise IsonumError(f"least squares needs more rows than {len(l)} directions, got {n0}. Penalise, or give more.")
+    if n is None:
+        return k, torch.ones(len(k), len(k), dtype=k.dtype)
+    last, weakest = (n - len(a.states) + n0) / n0, (1 / (readout.weights / k).sum()).real
+    if full and last * weakest < (last - 1) * n0 / (1 / l).sum():
+        raise IsonumError(f"{len(a.states)} rows do not resolve what {n} would learn at this penalty. Give more rows.")
+    k0 = k
+    ratios = torch.logspace(0, math.log10(last), 2 + int(4 * abs(math.log(last))), dtype=torch.float64)
+    for ratio in ratios.repeat_interleave(3):
+        shares = 1 / (1 + k0 / l[:, None])
+        inverse = 1 / (1 - shares.sum(0) / n0)  # K = k0 times this
+        slope = 1 + (ratio - 1) * (inverse - (shares * (1 - shares)).sum(0) * inverse**2 / n0)
+        k0 = k0 - (k0 + (ratio - 1) * k0 * inverse - ratio * k) / slope
+    return k0, (k0[:, None] - k0) / (k[:, None] - k + torch.eye(len(k))) + torch.diag(last / slope)

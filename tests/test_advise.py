@@ -1,0 +1,212 @@
+"""The verb `advise` on planted answers, and on what it cannot answer."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from isonum_core.__main__ import main
+from isonum_core.commands.advice import advise_readout
+from isonum_core.geometry.moments import Moments
+from isonum_core.studies.remedies import remedies
+from isonum_core.theory.readout import aligned, early_stopped, leave_one_out, ridge
+
+N, D = 1500, 64
+EARLY = ("--readout", "early-stopped", "--time", "30")
+
+
+@pytest.fixture
+def planted(rng, tmp_path):
+    """Name -> file: states of spectrum k^-1.5 with a mean in the top five directions, and targets in known places."""
+    z, basis = rng.normal(size=(N, D)), np.linalg.qr(rng.normal(size=(D, D)))[0]
+    mean = 1.5 * basis[:, :5].sum(1)
+    h = (z * np.arange(1, D + 1) ** -0.75) @ basis.T + mean
+    along = (h - h.mean(0)) @ mean
+    targets = {
+        "31 to 40": z[:, 30:40].sum(1) / 10**0.5 + rng.normal(size=N),
+        "top five": z[:, :5].sum(1) / 5**0.5 + rng.normal(size=N),
+        "mean": along / along.std() + 0.5 * rng.normal(size=N),
+        "noise": rng.normal(size=N),
+    }
+    targets["classes"] = np.digitize(targets["top five"], [-1, 1]).astype(float)
+    files = {}
+    for name, x in (targets | {"states": h}).items():
+        files[name] = str(tmp_path / f"{name}.npy")
+        np.save(files[name], x)
+    return files
+
+
+@pytest.fixture
+def ask(capsys):
+    """Words -> exit status and what the JSON says; or the sentence on stderr."""
+
+    def call(*words):
+        try:
+            status = main(["advise", *map(str, words), "--json"])
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        return status, json.loads(out) if out else err
+
+    return call
+
+
+def _share(found, low, high):
+    return sum(b["r2"] for b in found["blocks"] if b["from"] >= low and b["to"] <= high)
+
+
+def test_a_target_off_the_dominant_directions_wants_whitening(planted, ask):
+    status, found = ask(planted["states"], planted["31 to 40"], *EARLY)
+    assert status == 0 and found["answer"].startswith("whitening") and found["verdict"].startswith("Do this: whitening")
+    effect = found["effects"][found["answer"]]
+    assert effect["high"] < -0.2 and abs(effect["theory"] - effect["measured"]) < 0.1  # two halves of the rows differ
+    assert found["effects"]["sharpening"]["low"] > 0
+    assert found["istar"][0] < 0 and found["istar"][2] < 0  # more isotropy would help, by theory
+    # 750 rows tell directions of like variance only roughly apart: a little of the target leaks up
+    assert _share(found, 31, D) > 0.35 > 0.12 > abs(_share(found, 1, 30))
+
+
+def test_a_target_in_the_top_directions_is_left_as_it_is(planted, ask):
+    status, found = ask(planted["states"], planted["top five"], "--penalty", 300)
+    assert status == 0 and found["answer"] == "nothing" and "Leave it as it is" in found["verdict"]
+    assert found["effects"]["whitening"]["low"] > 0.1 and found["effects"]["without the top 10"]["low"] > 0.2
+    assert _share(found, 1, 5) > 0.4
+    theory = [(e["measured"], e["theory"]) for e in found["effects"].values()]
+    assert np.corrcoef(np.array(theory).T)[0, 1] > 0.98
+
+
+def test_a_ridge_at_its_best_penalty_hardly_feels_a_basis_where_rows_are_many(planted, ask):
+    status, found = ask(planted["states"], planted["31 to 40"])
+    assert (status, found["answer"]) == (0, "nothing")
+    assert abs(found["effects"]["whitening"]["measured"]) < 0.02
+
+
+def test_a_target_along_the_mean_wants_centring_where_the_bias_is_learned_too(planted, ask):
+    status, found = ask(planted["states"], planted["mean"], *EARLY)
+    assert (status, found["answer"]) == (0, "centring")
+    assert found["facts"]["R2 along the mean direction"] > 0.7
+    _, found = ask(planted["states"], planted["mean"], "--penalty", 10)
+    assert abs(found["effects"]["centring"]["measured"]) < 1e-9  # a free intercept has centred already
+
+
+def test_noise_cannot_be_judged(planted, ask, capsys):
+    for way in ((), EARLY, ("--readout", "least-squares")):
+        status, found = ask(planted["states"], planted["noise"], *way)
+        assert status == 1 and found["answer"] is None and "show nothing of the target" in found["verdict"]
+    with pytest.raises(SystemExit, match="1"):
+        main(["advise", planted["states"], planted["noise"]])
+    assert "Cannot know" in capsys.readouterr().out
+
+
+def test_least_squares_feels_nothing_that_can_be_undone(planted, ask):
+    status, found = ask(planted["states"], planted["31 to 40"], "--readout", "least-squares", "--rows", 100000)
+    assert (status, found["answer"], found["rows"]) == (0, "nothing", 100000)
+    for name in ("centring", "whitening", "whitening softened by 1", "sharpening"):
+        assert abs(found["effects"][name]["measured"]) < 1e-9 and abs(found["effects"][name]["theory"]) < 1e-9
+
+
+def test_few_rows_cannot_tell(planted, ask, tmp_path):
+    few = {name: str(tmp_path / f"few {name}.npy") for name in ("states", "top five")}
+    for name, file in few.items():
+        np.save(file, np.load(planted[name])[:60])
+    status, found = ask(few["states"], few["top five"])
+    assert status == 1 and found["answer"] is None and "Cannot know: " in found["verdict"]
+    status, found = ask(few["states"], few["top five"], "--penalty", 0.001, "--rows", 5000)
+    assert found["rows"] == 30 and "do not resolve what 5000 would learn" in found["notes"][0]
+
+
+def test_classes_are_judged_by_squared_error_with_accuracy_beside_it(planted, ask):
+    status, found = ask(planted["states"], planted["classes"], "--classes", "--penalty", 300)
+    assert status == 0 and found["effects"]["whitening"]["low"] > 0.02
+    accuracy = [found["facts"][f"accuracy, {name}"] for name in ("nothing", "without the top 10")]
+    assert accuracy[0] > accuracy[1] + 0.02 and 1 / 3 < accuracy[0] < 1
+
+
+@pytest.mark.parametrize("kind", ["ridge", "early-stopped"])
+def test_an_effect_is_that_of_a_remedy_fitted_elsewhere(planted, kind):
+    """The fit rows are given, so all rows judge: the same by hand."""
+    h, y = (torch.from_numpy(np.load(planted[name])) for name in ("states", "top five"))
+    fit, h, y = h[:700], h[700:], y[700:, None]
+    found = advise_readout(h, y, fit, kind, 5.0, None, np.random.default_rng(0))
+    assert (found.judged, found.rows) == (800, 800)
+    means = []
+    for name in ("whitening", "nothing"):
+        x, t = remedies(Moments.of(fit))[name].of(h), y - y.mean(0)
+        if kind == "ridge":
+            means.append(leave_one_out(aligned(x, t), ridge(5.0 / 799)).mean())
+        else:
+            x = torch.cat([x, torch.ones(800, 1, dtype=x.dtype)], 1)
+            means.append(leave_one_out(aligned(x, t, intercept=False), early_stopped(5.0)).mean())
+    # of the read-out's contour 12 nodes are taken here, 16 there: 4e-7
+    assert found.effects["whitening"][0] == pytest.approx((means[0] / means[1]).log().item(), abs=1e-5)
+
+
+def _collection(rng, folder, cone, n=1000, d=48):
+    """Queries and documents that share a round meaning; with a cone, also three directions that mean nothing."""
+    meaning, sides = rng.normal(size=(n, d)), []
+    for name in "ab":
+        x = meaning + 0.7 * rng.normal(size=(n, d))
+        if cone:
+            x[:, :3] = 15 * rng.normal(size=(n, 3)) + 15
+        sides.append(str(folder / f"{name}{cone}.npy"))
+        np.save(sides[-1], x)
+    return sides
+
+
+def test_search_with_a_cone_wants_it_taken_away_and_without_is_left(rng, tmp_path, ask):
+    files = _collection(rng, tmp_path, cone=True)
+    status, found = ask("--pairs", *files, "--save", tmp_path / "map.npz")
+    assert status == 0 and found["answer"].startswith(("whitening", "without the top"))
+    assert found["effects"][found["answer"]]["high"] < -0.3
+    saved = np.load(tmp_path / "map.npz")  # applied by hand, it finds what the command says, on all queries
+    sides = [(np.load(file) - saved["shift"]) @ saved["matrix"] for file in files]
+    sides = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in sides]
+    first = ((sides[0] @ sides[1].T).argmax(1) == np.arange(1000)).mean()
+    assert first == pytest.approx(found["facts"][f"recall@1, {found['answer']}"], abs=0.08)  # of 500 queries
+    status, found = ask("--pairs", *_collection(rng, tmp_path, cone=False))
+    assert (status, found["answer"]) == (0, "nothing") and found["level"] > 0.9
+    assert found["facts"]["cosine, related"] > 0.5 > 0.1 > abs(found["facts"]["cosine, unrelated"])
+
+
+def test_retrieval_takes_pairs_and_fit_rows(rng, tmp_path, ask):
+    files, rel = _collection(rng, tmp_path, cone=True, n=200), tmp_path / "rel.csv"
+    rel.write_text("query,document\n" + "\n".join(f"{i},{i}" for i in range(200)))
+    status, found = ask("--retrieval", *files, rel, "--fit", files[1])
+    assert (status, found["judged"]) == (0, 200)
+    assert found["effects"] == ask("--pairs", *files, "--fit", files[1])[1]["effects"]
+
+
+def test_people_read_a_table(planted, capsys):
+    assert main(["advise", planted["states"], planted["31 to 40"], *EARLY]) == 0
+    text = capsys.readouterr().out
+    for words in ("early-stopped, learned from 1500 rows", "I-STAR, weight above 0", "R2 in reach", "31 to 64"):
+        assert words in text
+    assert text.rstrip().endswith("Do this: whitening.") and max(map(len, text.splitlines())) < 200
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["{states}"], "--pairs, or --retrieval was expected"),
+        ([], "--pairs, or --retrieval was expected"),
+        (["{states}", "{noise}", "--pairs", "a", "b"], "Give one of the three"),
+        (["{states}", "{states}", "--classes"], "2 to 100 classes"),
+        (["{states}", "{noise}", "--time", "3"], "--time for early-stopped, got ridge"),
+        (["{states}", "{noise}", "--penalty", "-1"], "penalty of 0 or more"),
+        (["{states}", "{short}"], "got 7 for 1500"),
+        (["{states}", "{gap}"], "finite numbers of shape"),
+        (["--pairs", "{states}", "{noise}"], "one d were expected, got 64 and 1"),
+        (["--retrieval", "{states}", "{states}", "{gapless}"], "pairs (query, document)"),
+        (["--retrieval", "{states}", "{states}", "{few}"], "each with a relevant document"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_sentence(planted, ask, tmp_path, words, sentence):
+    odd = {"short": np.ones(7), "gap": np.full(N, np.nan), "gapless": np.full((5, 2), 1e6), "few": np.ones((5, 2))}
+    for name, x in odd.items():
+        planted[name] = str(tmp_path / f"{name}.npy")
+        np.save(planted[name], x)
+    status, said = ask(*(word.format(**planted) for word in words))
+    assert status == 2 and said.startswith("error: ") and sentence in said and said.count("\n") == 1
