@@ -17,7 +17,7 @@ from isonum_core.studies.learnt import CONTEXT, HORIZON, RECIPES, TEST, at_sites
 from isonum_core.studies.portrait import among
 
 JUDGES = ("sine_period", "mackey_glass", "noisy_ar", "harmonics")  # a season, chaos, noise, detail
-RATES, TRIED, TRIERS = (1e-3, 3e-3, 1e-2), 300, JUDGES[:2]  # rates, and the steps and families that compare them
+RATES, TRIED, TRIERS = (3e-3, 1e-2, 3e-2), 300, JUDGES[:2]  # rates, and the steps and families that compare them
 LENGTHS = (100, 300, 1000, 1500)
 LONGEST = 5000  # of gpt2 alone
 FLAT = 0.01  # share of its NLL that a trunk may still win over the last third of a length
@@ -43,12 +43,12 @@ def grid(profile: str) -> list[Curve]:
     """quick: two rates of one trunk. cpu: all. gpu: the lengths of the cpu on every trunk, and the longest."""
     if profile == "quick":
         return [Curve("sine_noise", "gpt2", rate, 10, 0, profile) for rate in RATES[1:]]
-    rates = RECIPES["cpu"].rates
-    tried = [Curve(f, m, r, TRIED, 0, profile) for f in TRIERS for m in rates for r in RATES]
-    lengths = [Curve(f, m, rates[m], n, 0, profile) for f in JUDGES for n in (0, *LENGTHS) for m in rates]
-    longest = [Curve(f, m, rates[m], LONGEST, 0, profile) for f in JUDGES for m in rates]
-    longest = [curve for curve in longest if profile == "gpu" or curve.model == "gpt2"]
-    return list(dict.fromkeys([*tried, *lengths, *longest]))
+    found, rates = [], RECIPES["cpu"].rates
+    for model, chosen in rates.items():
+        found += [Curve(f, model, rate, TRIED, 0, profile) for f in TRIERS for rate in RATES]
+        lengths = (0, *LENGTHS) + (LONGEST,) * (model == "gpt2" or profile == "gpu")
+        found += [Curve(f, model, chosen, steps, 0, profile) for steps in lengths for f in JUDGES]
+    return list(dict.fromkeys(found))
 
 
 def run(config: Curve, device: str = "cpu") -> list[dict]:

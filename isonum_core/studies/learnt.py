@@ -60,7 +60,7 @@ class Recipe:
 _TRUNKS = ("gpt2", "llama", "t5", "patchtst", "patchtsmixer")
 RECIPES = {
     "quick": Recipe(pool=256, test=64, batch=32, d=16, steps=20, rates=dict.fromkeys(_TRUNKS, 1e-2)),
-    "cpu": Recipe(pool=16384, test=512, batch=64, d=32, steps=1000, rates=dict.fromkeys(_TRUNKS, 3e-3)),
+    "cpu": Recipe(pool=16384, test=512, batch=64, d=32, steps=1000, rates=dict.fromkeys(_TRUNKS, 1e-2)),
     "gpu": Recipe(pool=131072, test=1024, batch=256, d=64, steps=5000, rates=dict.fromkeys(_TRUNKS, 2e-3)),
 }
 

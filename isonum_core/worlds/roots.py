@@ -1,4 +1,4 @@
-"""Draws of Gaussian processes that are the same on every processor, to about 1e-11: the families of `gaussian` again.
+"""Draws of Gaussian processes that are the same on every processor, to about 1e-10: the families of `gaussian` again.
 
 `kernels.sample` goes through eigenvectors. Where eigenvalues are equal (a season that fits a whole number of times) or
 zero (smooth kernels) their directions, and how many there are, hang on the last digits: draws moved by 3e-8 between two
@@ -17,14 +17,14 @@ from isonum_core.worlds.family import Batch, Family
 from isonum_core.worlds.processes_gaussian import SCALE, SEASON, gp_mixture, gp_scale, gp_tails
 from isonum_core.worlds.processes_gaussian import gp_wandering_season as gp_season
 
-SOFT = 1e-10  # of the largest eigenvalue: how far a draw's covariance may be off
+SOFT = 1e-8  # of the largest eigenvalue: how far a draw's covariance may be off
 
 
 def root_draws(covariance: Float[np.ndarray, "T T"], rng: np.random.Generator, n: int = 1) -> Float[np.ndarray, "n T"]:
-    """n draws of a Gaussian vector of mean 0: white noise times C (C + s I)^(-1/2), s = 1e-10 max eigenvalue.
+    """n draws of a Gaussian vector of mean 0: white noise times C (C + s I)^(-1/2), s = 1e-8 max eigenvalue.
 
     A symmetric root, bent where eigenvalues vanish: there the square root is infinitely steep and this is not, so
-    that rounding of C (1e-16) moves a draw by 1e-11. Its covariance C^2 (C + s I)^(-1) is off by less than s.
+    that rounding of C (1e-16) moves a draw by 1e-10. Its covariance C^2 (C + s I)^(-1) is off by less than s.
     """
     values, vectors = np.linalg.eigh(covariance)
     values = values.clip(0)
