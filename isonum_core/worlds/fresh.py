@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import lfilter
 
@@ -35,7 +36,7 @@ def _white(T: int, rng: Rng, n: int) -> Batch:
     return rng.standard_normal((n, T))
 
 
-def _filtered(recursion: list[float], shocks: Callable[[int], Batch], T: int) -> Batch:
+def _filtered(recursion: list[float], shocks: Callable[[int], np.ndarray], T: int) -> Batch:
     """x_t = a_1 x_{t-1} + a_2 x_{t-2} + ... + shock."""
     return lfilter([1.0], [1.0, *(-a for a in recursion)], shocks(T + BURN_IN), axis=1)[:, BURN_IN:]
 
@@ -58,7 +59,7 @@ def _cum(sd: float, T: int, rng: Rng, n: int) -> Batch:
     return np.cumsum(sd * _white(T, rng, n), 1)
 
 
-def _levels(rate: float, T: int, rng: Rng, n: int, most: int) -> Batch:
+def _levels(rate: float, T: int, rng: Rng, n: int, most: int) -> np.ndarray:
     """Whole levels from 0 on, drawn anew at each step with a probability."""
     last = np.arange(T) - _since(rng.random((n, T)) < rate)
     return np.take_along_axis(rng.integers(most, size=(n, T)), last, 1)
@@ -69,7 +70,7 @@ def _roots(modulus: float, period: float) -> list[float]:
     return [2 * modulus * np.cos(2 * np.pi / period), -(modulus**2)]
 
 
-def _since(event: Batch) -> Batch:
+def _since(event: np.ndarray) -> np.ndarray:
     """Steps since the last event, or since the start."""
     t = np.arange(event.shape[1])
     return t - np.maximum.accumulate(np.where(event, t, 0), axis=1)
@@ -96,7 +97,7 @@ def _flow(slope: Callable, dt: float) -> Callable:
     return step
 
 
-def _somewhere(x: Batch, T: int, rng: Rng) -> Batch:
+def _somewhere(x: Float[np.ndarray, "n longer"], T: int, rng: Rng) -> Batch:
     """T steps of each path, from anywhere in it: else all would be in phase."""
     return np.take_along_axis(x, rng.integers(x.shape[1] - T + 1, size=(len(x), 1)) + np.arange(T), 1)
 
@@ -168,17 +169,17 @@ def _predator(pull: float, T: int, rng: Rng, n: int) -> Batch:
 
 # fmt: off
 _add("beats", "gap of the frequencies", (0.02, 0.05, 0.1, 0.2), "Sines of period 16 and a little less, under noise.",
-     lambda k, T, r, n: _sine(16, T, r, n) + _sine(16 / (1 + k), T, r, n) + 0.1 * _white(T, r, n), 16)
+     lambda k, T, r, n: _sine(16.0, T, r, n) + _sine(16.0 / (1 + k), T, r, n) + 0.1 * _white(T, r, n), 16)
 _add("swelling_sine", "sd of the log amplitude", (0.1, 0.3, 0.6, 1.0), "Sine of period 20 whose loudness wanders.",
-     lambda k, T, r, n: np.exp(k * _ar(0.97, T, r, n)) * _sine(20, T, r, n), 20)
+     lambda k, T, r, n: np.exp(k * _ar(0.97, T, r, n)) * _sine(20.0, T, r, n), 20)
 _add("loose_phase", "sd of the phase a step, cycles", (0.005, 0.01, 0.02, 0.05), "Sine of period 18, wandering phase.",
-     lambda k, T, r, n: _sine(18, T, r, n, np.cumsum(k * _white(T, r, n), 1)), 18)
+     lambda k, T, r, n: _sine(18.0, T, r, n, np.cumsum(k * _white(T, r, n), 1)), 18)
 _add("hopping_period", "chance of a hop a step", (0.005, 0.02, 0.05, 0.1), "Sine whose period hops among 8, 16, 32.",
-     lambda k, T, r, n: np.sqrt(2) * np.sin(2 * np.pi * np.cumsum(0.125 / 2.0 ** _levels(k, T, r, n, 3), 1)))
+     lambda k, T, r, n: np.sin(2 * np.pi * (np.cumsum(0.125 / 2.0 ** _levels(k, T, r, n, 3), 1) + r.random((n, 1)))))
 _add("struck_bell", "chance of a stroke a step", (0.02, 0.05, 0.1, 0.3), "Strokes at random times, which ring and die.",
-     lambda k, T, r, n: _filtered(_roots(0.95, 12), lambda L: r.random((n, L)) < k, T))
+     lambda k, T, r, n: _filtered(_roots(0.95, 12.0), lambda L: r.random((n, L)) < k, T))
 _add("folded_sine", "noise sd", (0.05, 0.1, 0.3, 0.6), "Absolute value of a sine of period 30, under noise.",
-     lambda k, T, r, n: abs(_sine(30, T, r, n)) + k * _white(T, r, n), 15)
+     lambda k, T, r, n: abs(_sine(30.0, T, r, n)) + k * _white(T, r, n), 15)
 _add("missed_cycles", "chance that a cycle is missed", (0.1, 0.2, 0.4, 0.6), "Season of 12 of which cycles drop out.",
      lambda k, T, r, n: _shape(12, T, r, n) * np.repeat(r.random((n, T // 12 + 1)) >= k, 12, 1)[:, :T], 12)
 _add("own_season", "noise sd", (0.1, 0.3, 1.0, 2.0), "Season of 24, its shape drawn for each series, under noise.",
@@ -190,13 +191,13 @@ _add("week_on_level", "size of the week", (0.2, 0.5, 1.0, 2.0), "Season of 7, it
 _add("narrow_pulses", "steps of a pulse", (1.0, 2.0, 4.0, 8.0), "Pulses every 20 steps, under noise of sd 0.1.",
      lambda k, T, r, n: ((np.arange(T) + r.integers(20, size=(n, 1))) % 20 < k) + 0.1 * _white(T, r, n), 20)
 _add("growing_season", "growth a step", (0.002, 0.005, 0.01, 0.02), "A season of 12 that multiplies a growing level.",
-     lambda k, T, r, n: np.exp(k * np.arange(T)) * (1 + 0.3 * _sine(12, T, r, n) + 0.05 * _white(T, r, n)), 12)
+     lambda k, T, r, n: np.exp(k * np.arange(T)) * (1 + 0.3 * _sine(12.0, T, r, n) + 0.05 * _white(T, r, n)), 12)
 _add("saturation", "steepness a step", (0.02, 0.05, 0.1, 0.3), "Growth along an S to a limit, under noise.",
      lambda k, T, r, n: 1 / (1 + np.exp(-k * (np.arange(T) - T * r.random((n, 1))))) + 0.03 * _white(T, r, n))
 _add("parabola", "height over noise", (1.0, 3.0, 10.0, 30.0), "A parabola whose foot lies anywhere, under noise.",
      lambda k, T, r, n: 4 * k * (np.arange(T) / T - r.random((n, 1))) ** 2 + _white(T, r, n))
 _add("ramps", "chance of a reset a step", (0.02, 0.05, 0.1, 0.2), "A ramp that falls to zero at random times.",
-     lambda k, T, r, n: _since(r.random((n, T)) < k) + 0.3 * _white(T, r, n))
+     lambda k, T, r, n: _since(r.random((n, T + BURN_IN)) < k)[:, BURN_IN:] + 0.3 * _white(T, r, n))
 _add("clipped_walk", "sd of a step", (0.05, 0.1, 0.2, 0.4), "A random walk between two mirrors, at -1 and 1.",
      lambda k, T, r, n: abs((_cum(k, T, r, n) + r.random((n, 1)) * 4 + 1) % 4 - 2) - 1)
 _add("persistent_steps", "persistence of a step", (0.3, 0.5, 0.7, 0.9), "Sum of an AR(1).",
@@ -208,7 +209,7 @@ _add("follower", "share caught up a step", (0.05, 0.1, 0.3, 0.6), "What follows 
 _add("arma", "moving part", (-0.6, -0.3, 0.3, 0.6), "ARMA(1, 1) of persistence 0.9.",
      lambda k, T, r, n: lfilter([1.0, k], [1.0], _ar(0.9, T + 1, r, n), axis=1)[:, 1:])
 _add("two_resonances", "modulus of the roots", (0.8, 0.9, 0.95, 0.98), "AR(2) of period 6 plus AR(2) of period 20.",
-     lambda k, T, r, n: sum(_filtered(_roots(k, p), lambda L: _white(L, r, n), T) for p in (6, 20)))
+     lambda k, T, r, n: sum(_filtered(_roots(k, p), lambda L: _white(L, r, n), T) for p in (6.0, 20.0)))
 _add("window_mean", "steps of the window", (2.0, 4.0, 8.0, 16.0), "Moving mean of white noise.",
      lambda k, T, r, n: lfilter(np.ones(round(k)) / k, [1.0], _white(T + BURN_IN, r, n), axis=1)[:, BURN_IN:])
 _add("window_maximum", "steps of the window", (2.0, 4.0, 8.0, 16.0), "Moving maximum of exponential noise.",
@@ -222,7 +223,7 @@ _add("product", "persistence", (0.7, 0.8, 0.9, 0.98), "Product of two AR(1).",
 _add("lognormal_level", "sd of the logarithm", (0.3, 0.6, 1.0, 1.5), "Exponential of an AR(1) of persistence 0.95.",
      lambda k, T, r, n: np.exp(k * _ar(0.95, T, r, n)))
 _add("seasonal_counts", "sd of the log rate", (0.3, 0.6, 1.0, 1.5), "Poisson counts whose rate has a season of 24.",
-     lambda k, T, r, n: r.poisson(3 * np.exp(k * _sine(24, T, r, n))).astype(float), 24)
+     lambda k, T, r, n: r.poisson(3 * np.exp(k * _sine(24.0, T, r, n))).astype(float), 24)
 _add("long_stays", "tail index of a stay", (1.2, 1.5, 2.0, 3.0), "Levels held for Pareto times, under noise.", _stays)
 _add("queue", "load", (0.7, 0.8, 0.9, 0.97), "Customers in line: Poisson arrivals, one served a step.", _queue)
 _add("double_well", "noise sd", (0.3, 0.5, 0.8, 1.2), "A ball in two wells, pushed by noise.", _well)
