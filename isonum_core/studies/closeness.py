@@ -1,9 +1,10 @@
 """Does an isotropy number go with the error, site by site and at both horizons, beyond the untrained twin and the data?
 
 A point is a family and a seed: means over the family's knobs. Errors are those of the trained network: `nll` in nats
-and `ratio`, log(1 - skill), each over the horizon and, with the ending `_one`, one step ahead, which is what next-word
-prediction asks. A family enters the relations to an error if *ridge regression* has skill at that horizon (`gated`): no
-network is asked. Differences are signed: trained minus twin, never one size against another.
+and `ratio`, log(1 - skill), each over the horizon and, with the ending `_one`, one step ahead, which is what
+next-word prediction asks. A family enters the relations to an error if *ridge regression* errs at least 1 % less than
+every naive forecast at that horizon (`gated`): no network is asked. Differences are signed: trained minus twin, never
+one size against another.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ERRORS = ("ratio", "ratio_one", "nll", "nll_one")
 TWIN = " twin"
 READ_ONLY = ("mean_share", "log_i")  # measures of the site `read` alone
 INPUT, ENTROPY = "iso_input", "entropy_one"  # IsoScore of the raw windows; how unsure the network is
+SKILL = 0.01  # least skill of ridge regression: below it lies what sampling leaves of none
 LEAST = 5  # families: fewer points carry no rank correlation
 DRAWS = 2000
 
@@ -57,9 +59,9 @@ def measures_of(points: pd.DataFrame) -> list[str]:
 
 
 def gated(points: pd.DataFrame, error: str) -> pd.DataFrame:
-    """The points of families on which ridge regression has skill at the error's horizon, in the median over seeds."""
+    """The points of families on which ridge regression has SKILL at the error's horizon, in the median over seeds."""
     ridge = points.groupby("family")["ridge_one" if error.endswith("_one") else "ridge"].median()
-    return points[points.family.isin(ridge.index[ridge < 0])]
+    return points[points.family.isin(ridge.index[ridge < np.log1p(-SKILL)])]
 
 
 def relations(
@@ -139,8 +141,7 @@ def as_good_as_ridge(points: pd.DataFrame, slack: float = 0.0) -> dict[str, list
 
     `slack`, in log error ratio, is what counts as the same: .02 is two percent of the error.
     """
-    logs = points.groupby("family", sort=False)[["ratio", "ridge"]].median()
-    logs = logs[logs.ridge < 0]
+    logs = gated(points, "ratio").groupby("family", sort=False)[["ratio", "ridge"]].median()
     as_good = logs.ratio <= logs.ridge + slack
     return {"as good": list(logs.index[as_good]), "worse": list(logs.index[~as_good])}
 

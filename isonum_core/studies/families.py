@@ -1,8 +1,9 @@
 """What the data does, second edition: a trained network and its untrained twin for each family, at every site.
 
 Fixed before the run. Network: the GPT-2 of networks.patched in float64, at the rate and the steps that `convergence`
-chose on four families, which stand in no relation here. Sites: embed, each block, read. Errors: one step ahead and over
-the horizon. Points, gate (ridge regression has skill) and correction (Holm over site and horizon): studies.closeness.
+chose on four families, which stand in no relation here. Sites: embed, each block, read. Errors: one step ahead and
+over the horizon. Points, gate (ridge regression has a skill of .01) and correction (Holm over site and horizon):
+studies.closeness.
 
 FRESH families were written after EXPECTED was committed; no network had been run on them. What had been seen: the first
 edition's table (46 families, 300 steps at rate 1e-2 in float32), in which a statistician found, searching over sites
