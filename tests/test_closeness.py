@@ -11,19 +11,19 @@ from isonum_core.errors import IsonumError
 from isonum_core.statistics.contrasts import holm
 from isonum_core.studies import families
 from isonum_core.studies.closeness import (
-    all_relations,
     as_good_as_ridge,
     changes,
+    every_relation,
     gated,
     knob_directions,
     least_found,
     measures_of,
     points,
-    relations,
     signs,
+    site_relations,
     skills,
 )
-from isonum_core.studies.families import EXPECTED, evidence
+from isonum_core.studies.families import EXPECTED, findings
 from isonum_core.studies.learnt import COLUMNS, HALVES, SAID
 
 SITES = ("embed", "block1", "block2", "read")
@@ -91,7 +91,7 @@ def test_ridge_opens_the_gate_at_its_horizon_and_the_network_is_not_asked():
 def test_relations_are_spearman_between_families_and_differences_are_signed():
     t = table(20, effect=-2.0, twin=2.0)
     p, name = points(t), "mean_cosine block2"
-    found = relations(p, "ratio_one", np.random.default_rng(0), [name], draws=100).set_index("predictor")
+    found = site_relations(p, "ratio_one", np.random.default_rng(0), [name], draws=100).set_index("predictor")
     means = p.groupby("family")[["ratio_one", name, f"{name} twin", "iso_input", "entropy_one"]].mean()
     rho = {x: stats.spearmanr(means.ratio_one, means[x])[0] for x in means}
     assert found.rho["trained"] == pytest.approx(rho[name]) and found.rho["untrained"] == pytest.approx(
@@ -108,11 +108,11 @@ def test_relations_are_spearman_between_families_and_differences_are_signed():
     assert found.rho["given entropy"] == pytest.approx(np.corrcoef(*residual)[0, 1])
     assert found.p["trained"] < 0.001 and found.families.unique() == [20] and np.isnan(found.p["untrained"])
     with pytest.raises(IsonumError, match="got 4"):
-        relations(p[p.family.isin(["f0", "f1", "f2", "f3"])], "ratio", np.random.default_rng(0), [name])
+        site_relations(p[p.family.isin(["f0", "f1", "f2", "f3"])], "ratio", np.random.default_rng(0), [name])
 
 
 def test_holm_is_taken_over_sites_and_horizons_of_one_half_one_kind_of_error_and_one_predictor():
-    found = all_relations(points(table(8)), np.random.default_rng(0), draws=20)
+    found = every_relation(points(table(8)), np.random.default_rng(0), draws=20)
     own = found[
         found.measure.str.startswith("iso_score") & found.error.str.startswith("nll") & (found.predictor == "trained")
     ]
@@ -157,7 +157,7 @@ def test_predictions_come_true_where_something_is_behind_them_and_seldom_where_n
     """Eight made-up tables: 2.5 % by chance is at most two of eight in all but one in 1,300 times."""
     fresh, held = tuple(f"f{i}" for i in range(16)), np.zeros(3)
     for seed in range(8):
-        found = evidence(table(20, seed=seed, effect=effect), fresh, draws=100)
+        found = findings(table(20, seed=seed, effect=effect), fresh, draws=100)
         held += [expectation.judge(found).held is True for expectation in EXPECTED[:3]]
     assert (held >= 7).all() if effect else (held <= 2).all()
 
@@ -165,14 +165,14 @@ def test_predictions_come_true_where_something_is_behind_them_and_seldom_where_n
 def test_every_judge_can_say_yes_no_or_not_decided():
     t = table(20, effect=3.0)
     fresh = tuple(f"f{i}" for i in range(16))
-    words = [expectation.judge(evidence(t, fresh, draws=50)) for expectation in EXPECTED]
+    words = [expectation.judge(findings(t, fresh, draws=50)) for expectation in EXPECTED]
     assert all(word.held in (True, False, None) and word.found for word in words)
     worse = t.assign(skill=t.skill - 1)
-    assert EXPECTED[-1].judge(evidence(worse, fresh, draws=20)).held is False
+    assert EXPECTED[-1].judge(findings(worse, fresh, draws=20)).held is False
     better = t.assign(skill=t.skill / 2 + 0.5)
-    assert EXPECTED[-1].judge(evidence(better, fresh, draws=20)).held is True
+    assert EXPECTED[-1].judge(findings(better, fresh, draws=20)).held is True
     up = t.assign(mean_cosine=t.mean_cosine + 9.0 * t.trained, iso_score=t.iso_score - 9.0 * t.trained)
-    verdicts = [expectation.judge(evidence(up, fresh, draws=20)).held for expectation in EXPECTED[5:8]]
+    verdicts = [expectation.judge(findings(up, fresh, draws=20)).held for expectation in EXPECTED[5:8]]
     assert verdicts == [True, True, False]
 
 

@@ -12,12 +12,12 @@ from isonum_core.lab.engine import one_thread
 from isonum_core.statistics.contrasts import variance_shares
 from isonum_core.studies import families, learnt, trunks
 from isonum_core.studies.convergence import JUDGES
-from isonum_core.studies.families import Trained
+from isonum_core.studies.families import FamilyNet
 from isonum_core.studies.learnt import COLUMNS, EVERY, RECIPES, TEST
 from isonum_core.studies.trunks import CHOSEN, ELIGIBLE, grid, run, shares, skill_by_trunk
 from isonum_core.worlds.families import FAMILIES
 
-CONFIG = Trained("sine_noise", "patchtst", 0, True, "quick")
+CONFIG = FamilyNet("sine_noise", "patchtst", 0, True, "quick")
 
 
 @pytest.fixture(autouse=True)

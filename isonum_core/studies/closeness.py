@@ -64,7 +64,7 @@ def gated(points: pd.DataFrame, error: str) -> pd.DataFrame:
     return points[points.family.isin(ridge.index[ridge < np.log1p(-SKILL)])]
 
 
-def relations(
+def site_relations(
     points: pd.DataFrame,
     error: str,
     rng: np.random.Generator,
@@ -111,9 +111,9 @@ def relations(
     return found.rename(columns={"value": "rho"}).assign(p=pd.Series(p), **facts).reset_index()
 
 
-def all_relations(points: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
-    """`relations` with all four errors. `p_holm`: over site and horizon, for each half, kind of error and predictor."""
-    found = pd.concat([relations(points, error, rng, draws=draws) for error in ERRORS], ignore_index=True)
+def every_relation(points: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
+    """`site_relations` with all four errors; `p_holm` over site and horizon, for each half, kind of error, predictor."""
+    found = pd.concat([site_relations(points, error, rng, draws=draws) for error in ERRORS], ignore_index=True)
     together = [found.measure.str.split().str[0], found.error.str.removesuffix("_one"), found.predictor]
     return found.assign(p_holm=found.groupby(together).p.transform(lambda p: holm(p) if p.notna().all() else p))
 

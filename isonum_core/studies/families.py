@@ -27,7 +27,7 @@ from isonum_core.lab.expectation import Expectation, Verdict
 from isonum_core.prose import interval
 from isonum_core.statistics.intervals import decided
 from isonum_core.studies import learnt
-from isonum_core.studies.closeness import DRAWS, as_good_as_ridge, changes, points, relations, signs
+from isonum_core.studies.closeness import DRAWS, as_good_as_ridge, changes, points, signs, site_relations
 from isonum_core.studies.convergence import JUDGES
 from isonum_core.studies.learnt import CONTEXT, HORIZON, RECIPES, TEST, at_sites, family_of, line, pool_of
 from isonum_core.studies.portrait import among
@@ -40,7 +40,7 @@ SLACK = 0.02  # of the error: as good
 
 
 @dataclass(frozen=True)
-class Trained:
+class FamilyNet:
     """One network. `model` is a trunk of networks.patched, `size` a key of studies.learnt's RECIPES."""
 
     family: str
@@ -54,16 +54,16 @@ TOLERANCES = learnt.TOLERANCES
 MAY_BE_MISSING = learnt.MAY_BE_MISSING
 
 
-def grid(profile: str) -> list[Trained]:
+def grid(profile: str) -> list[FamilyNet]:
     """quick: two families, too few steps for skill. cpu: every family, the fresh ones first, three seeds. gpu: ten."""
     if profile == "quick":
-        return [Trained(f, "gpt2", 0, t, profile) for f in ("sine_noise", "gp_scale") for t in (True, False)]
+        return [FamilyNet(f, "gpt2", 0, t, profile) for f in ("sine_noise", "gp_scale") for t in (True, False)]
     seeds = range(3 if profile == "cpu" else 10)
     every = [(f, s) for part in (FRESH, FAMILIES) for s in seeds for f in part]
-    return [Trained(f, "gpt2", s, t, profile) for f, s in every for t in (True, False)]
+    return [FamilyNet(f, "gpt2", s, t, profile) for f, s in every for t in (True, False)]
 
 
-def run(config: Trained, device: str = "cpu") -> list[dict]:
+def run(config: FamilyNet, device: str = "cpu") -> list[dict]:
     """One row for each knob and site: studies.learnt's columns. Twins see the same test windows, and no ridge."""
     family, recipe = family_of(config.family), among("size", config.size, RECIPES)
     pool = pool_of(family, config.seed, recipe) if config.trained else np.empty((0, CONTEXT + HORIZON))
@@ -78,10 +78,10 @@ def run(config: Trained, device: str = "cpu") -> list[dict]:
     ]
 
 
-class Evidence(NamedTuple):
+class Findings(NamedTuple):
     """Points of the fresh families and of all (less those that chose the rate), with what judges need of them.
 
-    one, all   `closeness.relations` of the fresh families with the one-step error, and of all with the horizon's
+    one, all   `closeness.site_relations` of the fresh families with the one-step error, and of all with the horizon's
     moved      `closeness.changes` of the fresh families
     """
 
@@ -92,27 +92,27 @@ class Evidence(NamedTuple):
     moved: pd.DataFrame
 
 
-def evidence(table: pd.DataFrame, fresh: tuple[str, ...] = tuple(FRESH), draws: int = DRAWS) -> Evidence:
+def findings(table: pd.DataFrame, fresh: tuple[str, ...] = tuple(FRESH), draws: int = DRAWS) -> Findings:
     """The same from the same table: resamples start from seed 0. IsonumError where the table is not complete."""
     every = points(table[~table.family.isin(JUDGES)])
     own = every[every.family.isin(fresh)]
-    one = relations(own, "ratio_one", np.random.default_rng(0), ["mean_cosine block2"], draws)
-    told = relations(every, "ratio", np.random.default_rng(0), ["iso_score read", "log_i read"], draws)
-    return Evidence(own, every, *(x.set_index(["measure", "predictor"]) for x in (one, told)), changes(own))
+    one = site_relations(own, "ratio_one", np.random.default_rng(0), ["mean_cosine block2"], draws)
+    told = site_relations(every, "ratio", np.random.default_rng(0), ["iso_score read", "log_i read"], draws)
+    return Findings(own, every, *(x.set_index(["measure", "predictor"]) for x in (one, told)), changes(own))
 
 
-def _above_zero(predictor: str) -> Callable[[Evidence], Verdict]:
-    def judge(found: Evidence) -> Verdict:
+def _above_zero(predictor: str) -> Callable[[Findings], Verdict]:
+    def judge(found: Findings) -> Verdict:
         row = found.one.loc[("mean_cosine block2", predictor)]
         return Verdict(decided(row.low > 0, row.low), _printed(row))
 
     return judge
 
 
-def _within(measure: str, predictor: str) -> Callable[[Evidence], Verdict]:
+def _within(measure: str, predictor: str) -> Callable[[Findings], Verdict]:
     """The interval lies below the margin; it lies above it: not; it holds it: not decided."""
 
-    def judge(found: Evidence) -> Verdict:
+    def judge(found: Findings) -> Verdict:
         row = found.all.loc[(measure, predictor)]
         if row.low <= MARGIN <= row.high:
             return Verdict(None, f"{_printed(row)}: the interval holds {MARGIN:+.2f}")
@@ -121,15 +121,15 @@ def _within(measure: str, predictor: str) -> Callable[[Evidence], Verdict]:
     return judge
 
 
-def _goes(measure: str, way: int) -> Callable[[Evidence], Verdict]:
-    def judge(found: Evidence) -> Verdict:
+def _goes(measure: str, way: int) -> Callable[[Findings], Verdict]:
+    def judge(found: Findings) -> Verdict:
         up, down, p = signs(found.moved[measure])
         return Verdict(bool(way * (up - down) > 0 and p < 0.05), f"{up} up, {down} down, p = {p:.2g}")
 
     return judge
 
 
-def _as_good(found: Evidence) -> Verdict:
+def _as_good(found: Findings) -> Verdict:
     parts = as_good_as_ridge(found.every, SLACK)
     good, worse = len(parts["as good"]), len(parts["worse"])
     low, high = stats.binomtest(good, good + worse).proportion_ci(0.95, "wilson") if good + worse else (np.nan,) * 2

@@ -18,7 +18,7 @@ from isonum_core.statistics.intervals import crossed_intervals
 from isonum_core.studies import families, learnt
 from isonum_core.studies.anatomy import short
 from isonum_core.studies.closeness import DRAWS
-from isonum_core.studies.families import Trained
+from isonum_core.studies.families import FamilyNet
 from isonum_core.studies.learnt import HALVES, RECIPES
 
 TOLERANCES, MAY_BE_MISSING = learnt.TOLERANCES, learnt.MAY_BE_MISSING
@@ -33,15 +33,15 @@ SKILLS = ("skill", "skill_one", "ridge", "ridge_one")
 PARTS = {"first": "model", "second": "family", "both": "both", "rest": "rest"}
 
 
-def grid(profile: str) -> list[Trained]:
+def grid(profile: str) -> list[FamilyNet]:
     """quick: two trunks. cpu: five trunks, five seeds, seed by seed. gpu: ten seeds."""
     if profile == "quick":
-        return [Trained("sine_noise", m, 0, t, profile) for m in ("t5", "patchtst") for t in (True, False)]
+        return [FamilyNet("sine_noise", m, 0, t, profile) for m in ("t5", "patchtst") for t in (True, False)]
     seeds, trunks = range(5 if profile == "cpu" else 10), RECIPES[profile].rates
-    return [Trained(f, m, s, t, profile) for s in seeds for f in CHOSEN for m in trunks for t in (True, False)]
+    return [FamilyNet(f, m, s, t, profile) for s in seeds for f in CHOSEN for m in trunks for t in (True, False)]
 
 
-def run(config: Trained, device: str = "cpu") -> list[dict]:
+def run(config: FamilyNet, device: str = "cpu") -> list[dict]:
     """One row for each site: the rows of `families`, means over the knobs; of skills the geometric mean of errors."""
     rows = pd.DataFrame(families.run(config, device)).drop(columns="knob")
     rows[list(SKILLS)] = np.log1p(-rows[list(SKILLS)].astype(float))
