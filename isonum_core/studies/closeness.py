@@ -112,7 +112,7 @@ def site_relations(
 
 
 def every_relation(points: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
-    """`site_relations` with all four errors; `p_holm` over site and horizon, for each half, kind of error, predictor."""
+    """`site_relations` with all errors; `p_holm` over site and horizon for each half, kind of error and predictor."""
     found = pd.concat([site_relations(points, error, rng, draws=draws) for error in ERRORS], ignore_index=True)
     together = [found.measure.str.split().str[0], found.error.str.removesuffix("_one"), found.predictor]
     return found.assign(p_holm=found.groupby(together).p.transform(lambda p: holm(p) if p.notna().all() else p))
