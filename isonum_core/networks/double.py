@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers.activations import NewGELUActivation
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, LlamaRotaryEmbedding
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
@@ -20,7 +21,8 @@ def double_model(config: Patched, seed: int) -> PatchedModel:
     """`patched_model`, drawn and computed in float64. A seed draws other weights here than there.
 
     Norms of root mean squares, and the angles of Llama's positions, are rounded to float32 in transformers' classes,
-    whatever the weights are: they are replaced by their definitions.
+    whatever the weights are: they are replaced by their definitions. GPT-2's activation, eight operations there, is one
+    of torch here: a sixth of the time.
     """
     standard = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
@@ -30,6 +32,8 @@ def double_model(config: Patched, seed: int) -> PatchedModel:
             for name, child in parent.named_children():
                 if isinstance(child, LlamaRMSNorm | T5LayerNorm):
                     setattr(parent, name, nn.RMSNorm(config.d, eps=child.variance_epsilon))
+                elif isinstance(child, NewGELUActivation):
+                    setattr(parent, name, nn.GELU("tanh"))
                 elif isinstance(child, LlamaRotaryEmbedding):
                     setattr(parent, name, _Angles(child.config.rope_parameters["rope_theta"], config.d // config.heads))
         return model
