@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +21,19 @@ from isonum_core.lab.engine import one_thread
 from isonum_core.networks.double import double_model
 from isonum_core.networks.patched import read
 from isonum_core.studies import learnt
-from isonum_core.studies.learnt import CONTEXT, EVERY, HALVES, RECIPES, TEST, anchored_rows, at_sites, family_of, shape
+from isonum_core.studies.families import FamilyNet, run
+from isonum_core.studies.learnt import (
+    CONTEXT,
+    EVERY,
+    HALVES,
+    RECIPES,
+    TEST,
+    TOLERANCES,
+    anchored_rows,
+    at_sites,
+    family_of,
+    shape,
+)
 from isonum_core.worlds.fresh import FRESH
 from isonum_core.worlds.roots import STEADY
 
@@ -147,3 +163,23 @@ def test_the_training_step_of_the_gpu_profile_is_rehearsed_without_a_gpu():
         assert logits.shape == (recipe.batch, 16, 64)
         logits.sum().backward()
         assert all(w.grad is None or w.grad.shape == w.shape for w in model.parameters())
+
+
+OTHER = dict(
+    ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="SSE41", MKL_CBWR="COMPATIBLE", OPENBLAS_CORETYPE="Nehalem"
+)
+
+
+def test_another_kind_of_arithmetic_gives_the_same_row():
+    """The oldest kernels that the libraries have, in a process of its own; a smooth family."""
+    script = (
+        "from isonum_core.lab.engine import one_thread; one_thread()\n"
+        "import json\nfrom isonum_core.studies.families import FamilyNet, run\n"
+        "print(json.dumps(run(FamilyNet('gp_scale', 'gpt2', 0, True, 'quick'))[-1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | OTHER)
+    assert done.returncode == 0, done.stderr
+    there, here = json.loads(done.stdout), run(FamilyNet("gp_scale", "gpt2", 0, True, "quick"))[-1]
+    for name, value in here.items():
+        if name != "site":
+            assert abs(there[name] - value) <= TOLERANCES[name]["cpu"] * max(1.0, abs(value)), name

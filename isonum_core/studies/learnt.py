@@ -58,10 +58,13 @@ class Recipe:
 
 
 _TRUNKS = ("gpt2", "llama", "t5", "patchtst", "patchtsmixer")
+# Rates of `convergence`, of those at which a rounding stays one: shaken by 1e-15, GPT-2 at 3e-2 and T5 at 1e-2 end up
+# to 4e-2 and 9e-2 elsewhere after 300 steps, though they learn faster there.
+_RATES = dict.fromkeys(_TRUNKS, 1e-2) | {"t5": 3e-3}
 RECIPES = {
-    "quick": Recipe(pool=256, test=64, batch=32, d=16, steps=20, rates=dict.fromkeys(_TRUNKS, 1e-2)),
-    "cpu": Recipe(pool=16384, test=512, batch=64, d=32, steps=1000, rates=dict.fromkeys(_TRUNKS, 1e-2)),
-    "gpu": Recipe(pool=131072, test=1024, batch=256, d=64, steps=5000, rates=dict.fromkeys(_TRUNKS, 2e-3)),
+    "quick": Recipe(pool=256, test=64, batch=32, d=16, steps=20, rates=_RATES),
+    "cpu": Recipe(pool=16384, test=512, batch=64, d=32, steps=1500, rates=_RATES),
+    "gpu": Recipe(pool=131072, test=1024, batch=256, d=64, steps=5000, rates={m: r / 2 for m, r in _RATES.items()}),
 }
 
 
