@@ -10,7 +10,7 @@ import pytest
 
 from isonum_core.lab.engine import one_thread
 from isonum_core.lab.study import find_study
-from isonum_core.studies.convergence import JUDGES, LENGTHS, RATES, TRIED, Curve, best_rates, gained, grid, run
+from isonum_core.studies.convergence import JUDGES, LENGTHS, RATES, TRIED, Curve, best_rates, flat, gained, grid, run
 from isonum_core.studies.families import grid as families_grid
 from isonum_core.studies.learnt import RECIPES
 from isonum_core.worlds.families import FAMILIES
@@ -58,7 +58,7 @@ def table(nll):
         for f in JUDGES[:2]
         for m in ("gpt2", "t5")
         for r in RATES
-        for s in (100, TRIED, 1000)
+        for s in (100, TRIED, 1000, 1500)
     ]
     return pd.DataFrame(rows)
 
@@ -73,3 +73,8 @@ def test_what_is_gained_is_a_share_of_the_nll_of_the_chosen_rate():
     t = table(lambda f, m, r, s: 4.0 if s == 100 else 3.0 if s == TRIED else 2.97)
     found = gained(t)
     assert found.loc["gpt2", TRIED] == pytest.approx(0.25) and found.loc["gpt2", 1000] == pytest.approx(0.01)
+
+
+def test_flat_is_what_gains_less_than_a_percent_over_the_last_third():
+    t = table(lambda f, m, r, s: 3.0 if s < 1500 else 2.98 if m == "gpt2" else 2.9)
+    assert dict(flat(t)) == {"gpt2": True, "t5": False}

@@ -2,18 +2,18 @@
 
 Every length is a training of its own, whose rate has fallen to zero at its end: a mark on a longer run is not what a
 shorter one would have given. Ridge regression on the same windows stands beside. These four families chose the rates
-and the steps of `families` and `trunks`, so they stand outside every comparison of trunks. One seed.
+and the steps of `families` and `trunks`, so they stand outside every comparison of trunks: of a trunk's rates the best
+at which a rounding of its first weights stays a rounding (studies.learnt), and the last length. One seed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from isonum_core.studies import learnt
-from isonum_core.studies.learnt import CONTEXT, HORIZON, RECIPES, TEST, at_sites, family_of, line, pool_of
+from isonum_core.studies.learnt import RECIPES, family_of, line, pool_of
 from isonum_core.studies.portrait import among
 
 JUDGES = ("sine_period", "mackey_glass", "noisy_ar", "harmonics")  # a season, chaos, noise, detail
@@ -56,13 +56,7 @@ def run(config: Curve, device: str = "cpu") -> list[dict]:
     family, recipe = family_of(config.family), among("size", config.size, RECIPES)
     pool = pool_of(family, config.seed, recipe)
     model = learnt.learnt(config.model, config.seed, pool, recipe, config.rate, config.steps, device)
-    rng, ridge = np.random.default_rng([TEST, config.seed]), line(pool)
-    drawn = ((knob, family.draw(knob, CONTEXT + HORIZON, rng, recipe.test)) for knob in family.grid)
-    return [
-        {"knob": float(knob), **row}
-        for knob, series in drawn
-        for row in at_sites(model, series, family.season(knob), ridge)
-    ]
+    return learnt.tested(model, family, config.seed, recipe, line(pool))
 
 
 def best_rates(table: pd.DataFrame) -> pd.Series:
@@ -76,3 +70,8 @@ def gained(table: pd.DataFrame) -> pd.DataFrame:
     own = table[table.rate == table.model.map(dict(RECIPES["cpu"].rates))]
     nll = own.groupby(["model", "steps", "family"]).nll.mean().groupby(["model", "steps"]).mean().unstack("steps")
     return 1 - nll / nll.shift(axis=1)
+
+
+def flat(table: pd.DataFrame) -> pd.Series:
+    """For each trunk whether its last third, from 1,000 to 1,500 steps, gains less than FLAT."""
+    return gained(table)[LENGTHS[-1]] < FLAT

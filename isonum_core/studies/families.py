@@ -29,7 +29,7 @@ from isonum_core.statistics.intervals import decided
 from isonum_core.studies import learnt
 from isonum_core.studies.closeness import DRAWS, as_good_as_ridge, changes, points, signs, site_relations
 from isonum_core.studies.convergence import JUDGES
-from isonum_core.studies.learnt import CONTEXT, HORIZON, RECIPES, TEST, at_sites, family_of, line, pool_of
+from isonum_core.studies.learnt import CONTEXT, HORIZON, RECIPES, family_of, line, pool_of
 from isonum_core.studies.portrait import among
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.fresh import FRESH
@@ -69,13 +69,7 @@ def run(config: FamilyNet, device: str = "cpu") -> list[dict]:
     pool = pool_of(family, config.seed, recipe) if config.trained else np.empty((0, CONTEXT + HORIZON))
     how = (recipe.rates[config.model], recipe.steps if config.trained else 0)
     model = learnt.learnt(config.model, config.seed, pool, recipe, *how, device)
-    rng, ridge = np.random.default_rng([TEST, config.seed]), line(pool) if config.trained else None
-    drawn = ((knob, family.draw(knob, CONTEXT + HORIZON, rng, recipe.test)) for knob in family.grid)
-    return [
-        {"knob": float(knob)} | row
-        for knob, series in drawn
-        for row in at_sites(model, series, family.season(knob), ridge)
-    ]
+    return learnt.tested(model, family, config.seed, recipe, line(pool) if config.trained else None)
 
 
 class Findings(NamedTuple):

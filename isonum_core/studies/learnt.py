@@ -142,6 +142,17 @@ def at_sites(
     return rows
 
 
+def tested(
+    model: PatchedModel, family: Family, seed: int, recipe: Recipe, ridge: RidgeCV | None
+) -> list[dict[str, str | float | None]]:
+    """`at_sites` on fresh windows of every knob, the same ones for every network of a seed; `knob` stands first."""
+    rng, rows = np.random.default_rng([TEST, seed]), []
+    for knob in family.grid:
+        series = family.draw(knob, CONTEXT + HORIZON, rng, recipe.test)
+        rows += [{"knob": float(knob), **row} for row in at_sites(model, series, family.season(knob), ridge)]
+    return rows
+
+
 def said(reading: Reading, context: np.ndarray, actual: np.ndarray, season: int, ridge: RidgeCV | None) -> dict:
     """SAID, of forecasts; `ridge` and `ridge_one` are missing without one."""
     law, future = reading.said, torch.tensor(actual)
