@@ -10,7 +10,19 @@ import pytest
 
 from isonum_core.lab.engine import one_thread
 from isonum_core.lab.study import find_study
-from isonum_core.studies.convergence import JUDGES, LENGTHS, RATES, TRIED, Curve, best_rates, flat, gained, grid, run
+from isonum_core.studies.convergence import (
+    JUDGES,
+    LENGTHS,
+    RATES,
+    TRIED,
+    Curve,
+    best_rates,
+    flat,
+    gained,
+    grid,
+    provisional,
+    run,
+)
 from isonum_core.studies.families import grid as families_grid
 from isonum_core.studies.learnt import RECIPES
 from isonum_core.worlds.families import FAMILIES
@@ -78,3 +90,9 @@ def test_what_is_gained_is_a_share_of_the_nll_of_the_chosen_rate():
 def test_flat_is_what_gains_less_than_a_percent_over_the_last_third():
     t = table(lambda f, m, r, s: 3.0 if s < 1500 else 2.98 if m == "gpt2" else 2.9)
     assert dict(flat(t)) == {"gpt2": True, "t5": False}
+
+
+def test_rows_above_the_chosen_rate_are_provisional_and_no_others():
+    assert "nll" in provisional(Curve("sine_noise", "gpt2", 3e-2, 300, 0, "cpu"))
+    assert not provisional(Curve("sine_noise", "gpt2", 1e-2, 300, 0, "cpu"))
+    assert provisional(Curve("sine_noise", "t5", 1e-2, 300, 0, "cpu")) and not provisional(grid("cpu")[0])

@@ -51,6 +51,11 @@ def grid(profile: str) -> list[Curve]:
     return list(dict.fromkeys(found))
 
 
+def provisional(config: Curve) -> set[str]:
+    """Every column above the chosen rate: there a rounding grows until another processor trains another network."""
+    return set(TOLERANCES) if config.rate > RECIPES[config.size].rates[config.model] else set()
+
+
 def run(config: Curve, device: str = "cpu") -> list[dict]:
     """One row for each knob and site: studies.learnt's columns."""
     family, recipe = family_of(config.family), among("size", config.size, RECIPES)
