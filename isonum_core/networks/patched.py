@@ -138,7 +138,7 @@ TRUNKS = {
     "t5": (
         transformers.T5Model,
         lambda c: (
-            dict(d_kv=c.d // c.heads, d_ff=3 * c.d, num_decoder_layers=c.layers // 2, **ONE)
+            dict(d_kv=c.d // c.heads, d_ff=(3 if c.layers < 4 else 1) * c.d, num_decoder_layers=c.layers // 2, **ONE)
             | dict(num_hidden_layers=c.layers - c.layers // 2)
         ),
     ),

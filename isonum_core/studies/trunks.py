@@ -1,0 +1,90 @@
+"""What the architecture does, second edition: five trunks on twenty families, three seeds, each at its own rate.
+
+Families: those of the 46 on which ridge regression has a skill of .01 over the horizon (seed 0, geometric mean over
+knobs), less those that chose rates and steps; of these 27, twenty drawn by a seed. The rule asks no trunk. All trunks
+have the same number of weights to 2 %, but T5, whose two blocks beside two cost 12 % more. They see the same series in
+the same order, each at its rate of `convergence`. No prediction was made: everything here describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from isonum_core.statistics.contrasts import variance_shares
+from isonum_core.statistics.intervals import crossed_intervals
+from isonum_core.studies import families, learnt
+from isonum_core.studies.anatomy import short
+from isonum_core.studies.closeness import DRAWS
+from isonum_core.studies.families import FamilyNet
+from isonum_core.studies.learnt import HALVES, RECIPES
+
+TOLERANCES, MAY_BE_MISSING = learnt.TOLERANCES, learnt.MAY_BE_MISSING
+ELIGIBLE = (
+    *("fgn", "arfima", "ar2_period", "ar2_damping", "local_level", "drift", "seasonal_amplitude", "sine_noise"),
+    *("square_duty", "chirp", "trend", "piecewise_trend", "quantised", "outliers", "stuck", "student_ar"),
+    *("intermittent", "inar", "ingarch", "regimes", "logistic_map", "henon", "cascade"),
+    *("gp_scale", "gp_tails", "gp_wandering_season", "gp_mixture"),
+)
+CHOSEN = tuple(ELIGIBLE[i] for i in sorted(np.random.default_rng(2025).permutation(len(ELIGIBLE))[:20]))
+SKILLS = ("skill", "skill_one", "ridge", "ridge_one")
+PARTS = {"first": "model", "second": "family", "both": "both", "rest": "rest"}
+
+
+def grid(profile: str) -> list[FamilyNet]:
+    """quick: two trunks. cpu: five trunks, three seeds, seed by seed. gpu: ten seeds."""
+    if profile == "quick":
+        return [FamilyNet("sine_noise", m, 0, t, profile) for m in ("t5", "patchtst") for t in (True, False)]
+    seeds, trunks = range(3 if profile == "cpu" else 10), RECIPES[profile].rates
+    return [FamilyNet(f, m, s, t, profile) for s in seeds for f in CHOSEN for m in trunks for t in (True, False)]
+
+
+def run(config: FamilyNet, device: str = "cpu") -> list[dict]:
+    """One row for each site: the rows of `families`, means over the knobs; of skills the geometric mean of errors."""
+    rows = pd.DataFrame(families.run(config, device)).drop(columns="knob")
+    rows[list(SKILLS)] = np.log1p(-rows[list(SKILLS)].astype(float))
+    found = rows.groupby("site", sort=False).mean()
+    found[list(SKILLS)] = -np.expm1(found[list(SKILLS)])
+    return [{"site": site} | {name: short(value) for name, value in row.items()} for site, row in found.iterrows()]
+
+
+def shares(
+    table: pd.DataFrame,
+    site: str,
+    rng: np.random.Generator,
+    measures: Sequence[str] = HALVES,
+    draws: int = DRAWS,
+) -> pd.DataFrame:
+    """Which share of a measure's variance at a site goes with trunk, family, both and seed ("rest"), and its interval.
+
+    One row for each `without` (a trunk left out, or "none"), network, measure and part: `contrasts.variance_shares`
+    with the 95 % crossed bootstrap over families and seeds. The trunks are those of the table and no sample. A share
+    that moves with one trunk is that trunk's.
+    """
+    rows, found = table[table.site == site], {}
+    for without in ("none", *table.model.unique()):
+        for trained, part in rows[rows.model != without].groupby("trained"):
+            wide = part.pivot(index=["family", "seed"], columns="model", values=list(measures))
+            models, wide = list(wide[measures[0]]), wide.set_axis([" ".join(key) for key in wide], axis=1).reset_index()
+
+            def numbers(rows: pd.DataFrame, models: list[str] = models) -> dict[tuple[str, str], float]:
+                values = {}
+                for measure in measures:
+                    x = np.full((len(models), rows.family.nunique(), rows.seed.nunique()), np.nan)
+                    x[:, rows.family, rows.seed] = rows[[f"{measure} {model}" for model in models]].to_numpy().T
+                    values |= {(measure, PARTS[name]): share for name, share in variance_shares(x).items()}
+                return values
+
+            found[without, "trained" if trained else "untrained"] = crossed_intervals(wide, numbers, rng, draws=draws)
+    every = pd.concat(found, names=["without", "network", "measure", "part"])
+    return every.rename(columns={"value": "share"}).reset_index()
+
+
+def skill_by_trunk(table: pd.DataFrame) -> pd.DataFrame:
+    """Skill over the horizon: a row a family, a column a trunk, and `ridge`; geometric means over seeds."""
+    rows = table[table.trained & (table.site == "read")]
+    logs = np.log1p(-rows[["skill", "ridge"]]).assign(family=rows.family, model=rows.model)
+    found = logs.groupby(["family", "model"]).skill.mean().unstack().join(logs.groupby("family").ridge.mean())
+    return -np.expm1(found)
