@@ -188,7 +188,8 @@ def thin(page):
     """Plain words for formulas and coloured code: thousands of elements that are alike on every page, and not ours."""
     page.evaluate(
         """() => {
-            for (const formula of document.querySelectorAll("mjx-container")) formula.replaceWith("formula");
+            for (const formula of document.querySelectorAll("mjx-container"))
+                (formula.closest(".math") ?? formula).replaceWith("formula");
             for (const code of document.querySelectorAll("pre")) code.textContent = code.textContent;
         }"""
     )
