@@ -31,9 +31,9 @@ def _alone(rule: str) -> str:
 
 
 def lighten(app, exception):
-    if exception or app.builder.format != "html":
-        return
     site, texts = Path(app.outdir), []
+    if exception or app.builder.format != "html" or not (site / "_static" / FONTS).is_dir():  # another theme
+        return
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         if (lighter := SCRIPT.sub("", text)) != text:
