@@ -131,9 +131,13 @@ def rank_correlations(table):
 
 
 def test_intervals_of_both_rank_correlations_cover_them(rng):
-    rank = lambda r: 6 / np.pi * np.arcsin(r / 2)  # noqa: E731  Spearman's of a normal pair of correlation r
+    def draw(n):
+        return related(rng, n, between=-0.6, within=0.7)
+
+    def rank(r):  # Spearman's of a normal pair of correlation r
+        return 6 / np.pi * np.arcsin(r / 2)
+
     runs, hits = 25, np.zeros(2)
-    draw = lambda n: related(rng, n, between=-0.6, within=0.7)  # noqa: E731
     large = pd.concat([draw(400).assign(family=lambda t, i=i: t.family + 400 * i) for i in range(10)])
     # Averages of five seeds: the rest enters the families' means with a fifth of its variance.
     own = rank_correlations(large)

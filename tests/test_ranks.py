@@ -46,7 +46,10 @@ def test_the_p_of_a_correlation_is_the_share_of_all_orders(rng):
 def test_the_p_of_a_partial_correlation_is_the_share_of_all_orders_of_residuals(rng):
     x, y, z = (stats.rankdata(v) for v in rng.normal(size=(3, 6)) + rng.normal(size=6))
     left = residual(y, z)
-    size = lambda v: abs(np.corrcoef(residual(x, z), residual(v, z))[0, 1])  # noqa: E731
+
+    def size(v):
+        return abs(np.corrcoef(residual(x, z), residual(v, z))[0, 1])
+
     exact = np.mean([size(np.array(order)) >= size(left) - 1e-12 for order in itertools.permutations(left)])
     assert permutation_p(x, y, rng, given=z) == pytest.approx(exact, abs=0.02)
 
@@ -62,12 +65,14 @@ def test_the_p_of_an_exchange_is_the_share_of_all_exchanges(rng):
 def test_both_err_as_often_as_they_say(rng):
     # z makes x and y go together, so that only what is beyond z is null; a and b follow y equally closely.
     runs, wrong = 400, np.zeros(3)
-    ranks = lambda x: np.apply_along_axis(stats.rankdata, -1, x)  # noqa: E731
     for _ in range(runs):
         z = rng.normal(size=25)
-        x, y, a, b = ranks(z + 0.7 * rng.normal(size=(4, 25)))
-        p = permutation_p(x, y, rng, given=ranks(z), permutations=199), exchange_p(a, b, y, rng, permutations=199)
-        free = permutation_p(x, ranks(rng.normal(size=25)), rng, permutations=199)
+        x, y, a, b = stats.rankdata(z + 0.7 * rng.normal(size=(4, 25)), axis=-1)
+        p = (
+            permutation_p(x, y, rng, given=stats.rankdata(z), permutations=199),
+            exchange_p(a, b, y, rng, permutations=199),
+        )
+        free = permutation_p(x, stats.rankdata(rng.normal(size=25)), rng, permutations=199)
         wrong += np.array([*p, free]) <= 0.05
     # An error rate of .05 stays within these counts in all but one of 10,000 simulations; the partial one is of ranks,
     # which hold z fixed only nearly: it may err half as often again.

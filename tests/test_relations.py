@@ -150,7 +150,10 @@ def test_few_families_are_refused_by_name(rng):
 def test_the_other_gate_lets_in_what_the_error_would_have_shut_out(rng):
     table = made(rng, knowing)
     table.loc[table.family == POSSIBLE[0], "skill"] = -0.5
-    first = lambda **gate: beside_twins(table, ["iso_score"], "ratio", rng, draws=20, **gate).iloc[0]  # noqa: E731
+
+    def first(**gate):
+        return beside_twins(table, ["iso_score"], "ratio", rng, draws=20, **gate).iloc[0]
+
     assert first(gate=possible_families).families == first().families + 1
 
 
@@ -213,7 +216,9 @@ def test_opposite_signs_of_one_size_are_not_closer(rng):
 
 
 def test_models_are_told_apart_by_sign(rng):
-    turned = lambda u, v, e: tuple(x * s for x, s in zip(knowing(u, v, e), (-1, 1, 1), strict=True))  # noqa: E731
+    def turned(u, v, e):
+        return tuple(x * s for x, s in zip(knowing(u, v, e), (-1, 1, 1), strict=True))
+
     tables = {m: made(rng, measure, model=m) for m, measure in (("m", knowing), ("n", turned), ("o", by_input))}
     related = pd.concat(beside_twins(t, ["iso_score"], "ratio", rng, 40) for t in tables.values())
     found, of = by_model(related), related.set_index(["kind", "predictor", "model"])

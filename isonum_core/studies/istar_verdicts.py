@@ -3,7 +3,9 @@
 Written after the half `build` of study `istar` was seen and before any row of `held` or of `istar_controls` existed.
 An effect is the log of an error over that of weight 0, same target, windows, seed and step. A cell is target, n, step
 and weight; its effect is the mean over seeds, decided where Student's 95 % interval over seeds leaves out zero; clear
-where it lies beyond two standard deviations of the seeds, which is stricter.
+where it lies beyond two standard deviations of the seeds, which is stricter. "Decided" was set after part of `build`
+was seen. Changed after rows of `held` were seen: scores of fewer cells than the rule of `_enough`, which stood before,
+are not computed, where that raised an error. No verdict and no threshold was changed.
 """
 
 from __future__ import annotations
