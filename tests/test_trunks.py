@@ -10,7 +10,7 @@ import pytest
 
 from isonum_core.lab.engine import one_thread
 from isonum_core.statistics.contrasts import variance_shares
-from isonum_core.studies import families, learnt, trunks
+from isonum_core.studies import effects, families, learnt
 from isonum_core.studies.convergence import JUDGES
 from isonum_core.studies.families import FamilyNet
 from isonum_core.studies.learnt import COLUMNS, EVERY, RECIPES, TEST
@@ -78,7 +78,7 @@ def test_shares_are_those_of_the_balanced_layout_with_and_without_each_trunk():
         rows = t[~t.trained & (t.model != without)]
         x = rows.pivot(index="model", columns=["family", "seed"], values="iso_score").to_numpy().reshape(-1, 4, 3)
         expected = variance_shares(x)
-        for part, name in trunks.PARTS.items():
+        for part, name in effects.PARTS.items():
             assert found.loc[(without, "untrained", "iso_score", name), "share"] == pytest.approx(expected[part])
     assert len(found) == 4 * 2 * 2 * 4 and (found.low <= found.high).all()
 

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from isonum_core.statistics.contrasts import variance_shares
-from isonum_core.statistics.intervals import crossed_intervals
 from isonum_core.studies import families, learnt
 from isonum_core.studies.anatomy import short
 from isonum_core.studies.closeness import DRAWS
+from isonum_core.studies.effects import variance_sources
 from isonum_core.studies.families import FamilyNet
 from isonum_core.studies.learnt import HALVES, RECIPES
 
@@ -30,7 +29,6 @@ ELIGIBLE = (
 )
 CHOSEN = tuple(ELIGIBLE[i] for i in sorted(np.random.default_rng(2025).permutation(len(ELIGIBLE))[:20]))
 SKILLS = ("skill", "skill_one", "ridge", "ridge_one")
-PARTS = {"first": "model", "second": "family", "both": "both", "rest": "rest"}
 
 
 def grid(profile: str) -> list[FamilyNet]:
@@ -59,27 +57,15 @@ def shares(
 ) -> pd.DataFrame:
     """Which share of a measure's variance at a site goes with trunk, family, both and seed ("rest"), and its interval.
 
-    One row for each `without` (a trunk left out, or "none"), network, measure and part: `contrasts.variance_shares`
-    with the 95 % crossed bootstrap over families and seeds. The trunks are those of the table and no sample. A share
+    `effects.variance_sources` for each `without` (a trunk left out, or "none") and network, trained or not. A share
     that moves with one trunk is that trunk's.
     """
     rows, found = table[table.site == site], {}
     for without in ("none", *table.model.unique()):
         for trained, part in rows[rows.model != without].groupby("trained"):
-            wide = part.pivot(index=["family", "seed"], columns="model", values=list(measures))
-            models, wide = list(wide[measures[0]]), wide.set_axis([" ".join(key) for key in wide], axis=1).reset_index()
-
-            def numbers(rows: pd.DataFrame, models: list[str] = models) -> dict[tuple[str, str], float]:
-                values = {}
-                for measure in measures:
-                    x = np.full((len(models), rows.family.nunique(), rows.seed.nunique()), np.nan)
-                    x[:, rows.family, rows.seed] = rows[[f"{measure} {model}" for model in models]].to_numpy().T
-                    values |= {(measure, PARTS[name]): share for name, share in variance_shares(x).items()}
-                return values
-
-            found[without, "trained" if trained else "untrained"] = crossed_intervals(wide, numbers, rng, draws=draws)
-    every = pd.concat(found, names=["without", "network", "measure", "part"])
-    return every.rename(columns={"value": "share"}).reset_index()
+            own = variance_sources(part, measures, rng, draws).set_index(["measure", "part"])
+            found[without, "trained" if trained else "untrained"] = own
+    return pd.concat(found, names=["without", "network"]).reset_index()
 
 
 def skill_by_trunk(table: pd.DataFrame) -> pd.DataFrame:
