@@ -128,7 +128,11 @@ def test_two_workers_end_with_their_parent_and_the_next_run_completes(tmp_path, 
     main.write_text(MAIN)
     words = [sys.executable, main, "run", "toys.walk", "--profile", "cpu", "--workers", "2", "--out", out]
     tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}", "TOY_PAUSE": "0.2"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}",
+        "TOY_PAUSE": "1.5",
+    }  # long enough to be met at work
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(words, env=environment, **pipes) as process:
         path = out / "walk.cpu.csv"
