@@ -26,6 +26,7 @@ from isonum_core.studies.learnt import (
     CONTEXT,
     EVERY,
     HALVES,
+    HORIZON,
     RECIPES,
     TEST,
     TOLERANCES,
@@ -81,7 +82,7 @@ def test_every_number_of_the_read_site_by_hand(series):
     x = anchored_rows(pool)
     assert len(pool) == 80
     alpha = learnt.line(pool).alpha_
-    fit = Ridge(alpha).fit(x[:, :CONTEXT], x[:, CONTEXT:])
+    fit = Ridge(alpha).fit(x[:, :CONTEXT], x[:, CONTEXT:].clip(-5, 5))
     ridge = c[:, -1:] + c.std(1, keepdims=True) * fit.predict((c - c[:, -1:]) / c.std(1, keepdims=True))
     for ending, steps in (("", 16), ("_one", 1)):
         naive = (np.repeat(c[:, -1:], 16, 1), c[:, 104:120], np.repeat(c.mean(1, keepdims=True), 16, 1))
@@ -183,3 +184,10 @@ def test_another_kind_of_arithmetic_gives_the_same_row():
     for name, value in here.items():
         if name != "site":
             assert abs(there[name] - value) <= TOLERANCES[name]["cpu"] * max(1.0, abs(value)), name
+
+
+def test_contexts_that_hardly_move_do_not_decide_the_ridge():
+    rng = np.random.default_rng(0)
+    quiet = np.hstack([rng.normal(size=(4, CONTEXT)) * 1e-6, np.ones((4, HORIZON))])
+    pool = np.vstack([np.repeat(rng.normal(size=(200, 1)), CONTEXT + HORIZON, 1) + rng.normal(size=(200, 144)), quiet])
+    assert abs(learnt.line(pool).predict(anchored_rows(pool)[:, :CONTEXT])).max() < 5
