@@ -12,7 +12,7 @@ export MKL_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE :=
 CHAPTERS := $(basename $(notdir $(wildcard book/*.md)))
 
-.PHONY: test book archive serve clean $(CHAPTERS:%=run-%)
+.PHONY: test book archive gpu serve clean $(CHAPTERS:%=run-%)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -34,6 +34,18 @@ archive: book
 	rm -rf _build/$(EDITION) && cp -r _build/html _build/$(EDITION)
 	cd _build && ../$(BIN)/python -m zipfile -c $(EDITION)-site.zip $(EDITION) && rm -rf $(EDITION)
 	@echo "_build/$(EDITION)-source.zip and _build/$(EDITION)-site.zip"
+
+# On a machine with a GPU, its own PyTorch (2.6 or later) and no network: first its tests, then the gpu profile of the
+# studies that train, each for as many minutes as it is given. What a piece leaves the next `make gpu` goes on with;
+# the tables of book/results are then committed. Two pieces of the second edition: make gpu GPU_STUDIES="families trunks"
+GPU_STUDIES ?= families trunks convergence
+GPU_MINUTES ?= 4
+GPU_WORKERS ?= 8
+gpu:
+	$(PYTHON) -m pytest -q -m gpu tests/test_rehearsal.py
+	for study in $(GPU_STUDIES); do \
+	  $(PYTHON) -m isonum_core run $$study --profile gpu --device cuda --workers $(GPU_WORKERS) --minutes $(GPU_MINUTES); \
+	done
 
 serve: book
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
