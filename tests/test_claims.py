@@ -176,7 +176,9 @@ def test_the_first_page_shows_the_summary():
 def test_what_the_second_reading_changed_is_what_the_table_says():
     """The page lists the verdicts that changed when each was disputed, with the one that stands."""
     text, verdicts = TEXTS[BOOK / "claims.md"], {claim["id"]: claim["verdict"] for claim in CLAIMS}
-    changed = re.findall(r"^\| \{ref\}`[^<]+<claim-([\w-]+)>` \| ([^|]+) \| ([^|]+) \|", text, re.MULTILINE)
+    changed = re.findall(
+        r"^\* \{ref\}`[^<]+<claim-([\w-]+)>`: was \*([^*]+)\*, is \*\*([^*]+)\*\*\.", text, re.MULTILINE
+    )
     assert len(changed) == text.count("{ref}`") - text.count("{ref}`ch-") > 0
     for name, before, after in changed:
         assert after == verdicts[name] != before and {before, after} <= set(VERDICTS)
