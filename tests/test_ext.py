@@ -20,14 +20,13 @@ import pandas as pd
 import pytest
 from docutils import nodes
 from isobook.cache import fingerprint
-from isobook.cite import bibtex, citation, first_sentence, tex_title
+from isobook.cite import citation
 from isobook.crate import crate
 from isobook.icons import used
 from isobook.mathjax import height, width
 from isobook.render import MIME as RENDERED_MIME
 from isobook.strict import ran
 from nbformat import v4
-from pybtex.database import parse_string
 from sphinx.cmd.build import main as sphinx
 
 from isonum_core.figures import MIME, citable
@@ -37,20 +36,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_both_sides_use_one_mime_type():
     assert RENDERED_MIME == MIME
-
-
-@pytest.mark.parametrize(
-    "caption, sentence",
-    [
-        ("It rises. Then n = 3.", "It rises"),
-        ("It is 0.5 at $n = d$. Seeds 0 to 4.", "It is 0.5 at $n = d$"),
-        ("It is $f(x). A$ formula, e.g. this. More.", "It is $f(x). A$ formula, e.g. this"),
-        ("Does it rise? Yes.", "Does it rise?"),
-        ("No stop at all", "No stop at all"),
-    ],
-)
-def test_the_title_is_the_first_sentence(caption, sentence):
-    assert first_sentence(caption) == sentence
 
 
 # Widths in em as a browser measured them once.
@@ -77,32 +62,6 @@ def test_the_icons_kept_are_those_that_pages_name_and_the_style_sheet_sets():
     css += '.fa-dog:before{content:"\\f6d3"}'
     texts = ['<i class="fa-solid fa-search fa-lg"></i>', 'i.className = "fa-moon"']
     assert used(texts, css) == {0xF186, 0xF002, 0xF0C1}
-
-
-@pytest.mark.parametrize(
-    "words, tex",
-    [
-        (r"*IsoScore\** & 5 % of $x_1 \% \lambda$", r"IsoScore* \& 5 \% of $x_1 \% \lambda$"),
-        (r"*IsoScore\** is not **IsoScore*** & IsoScore\*", r"IsoScore* is not IsoScore* \& IsoScore*"),
-        ("IsoScore* at $C_0=I$, IsoScore*, *never* $a*b$", "IsoScore* at $C_0=I$, IsoScore*, never $a*b$"),
-        ("*short for all $x^*$* **and** 2 * 3 * 4", "short for all $x^*$ and 2 * 3 * 4"),
-        ("`mean_cosine` #1 {x} ~ ^ \\$3", r"mean\_cosine \#1 \{x\} \textasciitilde{} \textasciicircum{} \$3"),
-        ("see {numref}`fig-x` and {prf:ref}`the cap <thm-cap>`", "see fig-x and thm-cap"),
-        ("as [they](https://example.org) say", "as they say"),
-    ],
-)
-def test_a_title_is_valid_tex(words, tex):
-    assert tex_title(words) == tex
-
-
-@pytest.mark.parametrize("dirty", [True, False, None])
-def test_bibtex_parses_and_points_to_the_permanent_address(dirty):
-    entry = bibtex(citation(ROOT), "fig-a", "A score of $n/(n+d)$ & more. Rest.", {"commit": "a" * 40, "dirty": dirty})
-    fields = parse_string(entry, "bibtex").entries["isonum:fig-a"]
-    assert fields.fields["title"] == r"{A score of $n/(n+d)$ \& more}"
-    assert fields.fields["url"].endswith("/fig/fig-a.html")
-    assert [str(person) for person in fields.persons["author"]] == ["{The isonum authors}"]
-    assert ("uncommitted" in fields.fields["note"]) == (dirty is True)
 
 
 def test_the_fingerprint_follows_contents_and_names(tmp_path):
