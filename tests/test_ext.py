@@ -22,6 +22,7 @@ from docutils import nodes
 from isobook.cache import fingerprint
 from isobook.cite import citation
 from isobook.crate import crate
+from isobook.execute import FAILED
 from isobook.icons import used
 from isobook.mathjax import height, width
 from isobook.render import MIME as RENDERED_MIME
@@ -212,6 +213,9 @@ assert not {fails}, "the core of chapter {me}"
 """
 
 
+ORDERS = [[("a", FAILED[1]), ("b", "")], [("b", ""), ("a", FAILED[1])]]
+
+
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one core executes one chapter at a time")
 def test_chapters_run_side_by_side_and_a_failure_is_reported_and_repeated_alone(tmp_path):
     # Each of the two ends only once the other has begun.
@@ -230,7 +234,9 @@ def test_chapters_run_side_by_side_and_a_failure_is_reported_and_repeated_alone(
     (tmp_path / "a.md").write_text(WAITING.format(me="a", other="b", fails=False))
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
-    assert re.findall(r"Executing: .*(\w)\.md", second.stderr) == ["a"]
+    assert re.findall(r"^ *\d/\d  (\w) +\d+ s(.*)$", first.stdout, re.MULTILINE) in ORDERS
+    assert re.findall(r"^ *1/1  (\w) +\d+ s$", second.stdout, re.MULTILINE) == ["a"]
+    assert "encryption" not in second.stdout + second.stderr
 
 
 STOPPED = {
