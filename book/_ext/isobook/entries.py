@@ -73,12 +73,14 @@ def theorem_number(env, label: str) -> str:
 
 
 def offer(app, doctree):
-    """At the end of each page, folded: how to cite it."""
+    """At the end of each page, folded: how to cite it; and its address, for those who read it on paper."""
     what = "book" if app.env.docname == app.config.root_doc else "page"
     box = nodes.container(classes=["cite-page"])
     box += nodes.raw("", f"<details><summary>Cite this {what}</summary>", format="html")
     box += cite_block("page", app.env.docname)
-    box += nodes.raw("", "</details>", format="html")
+    meta = app.env.isonum_citation
+    address = f"{meta['url']}{app.builder.get_target_uri(app.env.docname)}, version {meta['version']}"
+    box += nodes.raw("", f'</details><p class="paper-address">{address}</p>', format="html")
     next(doctree.findall(nodes.section)).append(box)
 
 
