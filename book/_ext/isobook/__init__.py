@@ -14,6 +14,7 @@ claims     the table of claims with their verdicts
 publish    files, permanent addresses, index.json
 addresses  sitemap.xml and 404.html
 crate      the RO-Crate that describes all of it to machines
+api        what the package offers, from its source
 typography a true minus, intervals in one piece
 mathjax    mathematics rendered by files of this site, when the reader comes near it
 icons      the icons that pages use, and no others
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 from isobook import (
     addresses,
+    api,
     cache,
     cite,
     claims,
@@ -45,7 +47,7 @@ from isobook import (
     words,
 )
 
-PARTS = (cache, execute, cite, render, strict, entries, gallery, theorems, words, reading, claims, typography)
+PARTS = (cache, execute, cite, render, strict, entries, gallery, theorems, words, reading, claims, api, typography)
 PARTS += (mathjax, pages, previews, publish, addresses, icons, crate)
 
 
