@@ -23,8 +23,7 @@ class Api(SphinxDirective):
         root = Path(self.env.srcdir, self.arguments[0])
         made = []
         for module, names in face(root / "__init__.py").items():
-            title = f"{root.name}.{module}"
-            section = nodes.section("", nodes.title("", "", nodes.literal("", title)), ids=[nodes.make_id(title)])
+            section = nodes.section("", nodes.title("", "", nodes.literal("", module)), ids=[nodes.make_id(module)])
             section += explained((ast.get_docstring(File(root, module).tree) or "").split("\n\n")[0])
             for name in names:
                 found, file = File(root, module).define(name)
