@@ -22,7 +22,8 @@ LATEX = set(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega Gamma "
     "Delta Theta Lambda Xi Pi Sigma Phi Psi Omega frac sqrt bar hat tilde top ast star cdot times in le ge leq geq neq "
     "approx propto sim to rightarrow infty ll gg pm log exp max min det sum prod int langle rangle mid mathrm mathbf "
-    "mathcal ldots quad left right textasciitilde textasciicircum textbackslash".split()
+    "mathcal ldots quad left right textasciitilde textasciicircum textbackslash varepsilon varphi vartheta ell partial "
+    "nabla sup inf lim dots cdots mapsto sin cos tanh overline underline equiv cap cup subset forall exists".split()
 )
 
 

@@ -247,6 +247,7 @@ STOPPED = {
     "a picture that is not citable": (["image/png"], "not citable"),
     "a picture inside HTML": (["text/html"], "not citable"),
     "a cell that did not run": ([{}], "did not run"),
+    "a directive that reads as text": (["text/markdown"], "reads as text"),
 }
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -255,6 +256,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 def test_what_stops_the_build(tmp_path, outputs, words):
     naked = {
         "image/png": {"image/png": PIXEL},
+        "text/markdown": {"text/markdown": "Proof. ```{note}\nof it\n```"},
         "text/html": {"text/html": f'<img src="data:;base64,{PIXEL}">'},
     }
     bundles = [naked[output] if isinstance(output, str) else figure(**output) for output in outputs]

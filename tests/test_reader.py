@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from docutils import nodes
 from isobook.addresses import lost, sitemap
+from isobook.notebooks import Writer
 from isobook.previews import element, snippets
 from isobook.reading import minutes, spoken
 from isobook.theorems import rests_on
@@ -123,9 +124,11 @@ n=2m
 $$ (eq-even)
 ```
 
-```{prf:proof}
+````{prf:proof}
+```{note}
 By counting. $\blacksquare$
 ```
+````
 
 ```{prf:corollary} Half
 :label: cor-half
@@ -185,6 +188,11 @@ def test_the_search_finds_statements_by_label_and_title_and_words_by_the_page_th
     assert 'href="book/one.html#thm-even"' in (site / "genindex.html").read_text()
 
 
+def test_a_proof_may_begin_with_a_directive(site):
+    page = (site / "book" / "one.html").read_text()
+    assert re.search(r"<p>Proof\.\s*</p>\s*<div class=\"admonition note", page) and "{note}" not in page
+
+
 def test_previews_hold_statements_and_equations(site):
     script = (site / "previews" / "book" / "one.js").read_text()
     page, found = re.fullmatch(r'previews\("([^"]*)", (.*)\);\n', script, re.DOTALL).groups()
@@ -204,3 +212,51 @@ def test_the_sitemap_lists_the_pages(site):
     found = re.findall("<loc>(.*?)</loc>", (site / "sitemap.xml").read_text())
     assert found == [f"https://example.org/{name}.html" for name in ("index", "book/one", "book/two")]
     assert (site / "404.html").exists()
+
+
+@pytest.fixture(scope="module")
+def writer():
+    class Page:
+        toc_fignumbers = {"a": {"displaymath": {"equation-eq-a": (1, 2)}, "theorem": {"thm-a": (3, 1)}}}
+        isonum_theorems = {"thm-a": {"docname": "a", "kind": "theorem", "counted_as": "theorem"}}
+
+    return Writer("https://example.org/book/a.html", Page, "a")
+
+
+def said(words):
+    return nodes.paragraph("", words)
+
+
+def link(**to):
+    return nodes.reference("", "there", **to)
+
+
+@pytest.mark.parametrize(
+    "node, written",
+    [
+        (nodes.paragraph("", "5 * 3 costs $2 in a_b"), r"5 \* 3 costs \$2 in a_b"),
+        (
+            nodes.inline("", "", nodes.math("", r"\R^d"), nodes.strong("", "x"), nodes.literal("", "a*b")),
+            r"$\R^d$**x**`a*b`",
+        ),
+        (nodes.math_block("", "a\\\\b", ids=["equation-eq-a"]), "$$\n\\begin{split}a\\\\b\\end{split}\\tag{1.2}\n$$"),
+        (nodes.section("", nodes.title("", "One"), nodes.section("", nodes.title("", "Two"))), "# One\n\n## Two"),
+        (link(refuri="b.html#x"), "[there](https://example.org/book/b.html#x)"),
+        (link(refid="x"), "[there](https://example.org/book/a.html#x)"),
+        (link(refuri="https://arxiv.org"), "[there](https://arxiv.org)"),
+        (nodes.enumerated_list("", nodes.list_item("", *map(said, "pq"))), "1. p\n\n   q"),
+        (nodes.block_quote("", said("so")), "> so"),
+        (nodes.literal_block("", "x = 1", language="python"), "```python\nx = 1\n```"),
+        (nodes.raw("", "<b>", format="html"), ""),
+    ],
+)
+def test_a_page_becomes_plain_markdown(writer, node, written):
+    assert writer.write(node).strip() == written
+
+
+def test_a_table_becomes_one_of_bars(writer):
+    row = nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in ("a | b", "c")))
+    table = nodes.table(
+        "", nodes.title("", "T"), nodes.tgroup("", nodes.thead("", row), nodes.tbody("", row.deepcopy()))
+    )
+    assert writer.write(table).strip() == "**T**\n\n| a \\| b | c |\n|---|---|\n| a \\| b | c |"

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import jupytext
 import nbformat
 import pytest
 
@@ -99,6 +100,22 @@ def test_every_notebook_to_take_along_has_run():
     assert notebooks
     for notebook in notebooks:
         assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+
+
+def test_a_notebook_to_take_along_has_the_code_of_its_chapter_and_reads_in_any_jupyter():
+    for path in (SITE / "_sources").rglob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        source = jupytext.read(SITE.parents[1] / path.relative_to(SITE / "_sources").with_suffix(".md"))
+        code, text = ({"code": [], "markdown": []} for _ in range(2))
+        for kind, cells in ((code, source.cells), (text, notebook.cells)):
+            for cell in cells:
+                kind[cell.cell_type].append(cell.source)
+        assert text["code"] == [cell for cell in code["code"] if cell.strip()], path
+        plain, typed = "\n".join(text["markdown"]), "\n".join(code["markdown"])
+        assert not re.search(
+            r"\{(glue|prf|cite|numref|eq|ref|doc)[}:]|^:label:|^:::|^\([\w-]+\)=", plain, re.MULTILINE
+        ), path
+        assert len(re.findall("[a-z]{5,}", plain)) > 0.85 * len(re.findall("[a-z]{5,}", typed)), path
 
 
 def test_no_page_names_a_folder_of_the_machine_that_built_it():

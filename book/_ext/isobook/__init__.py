@@ -19,7 +19,8 @@ typography a true minus, intervals in one piece
 mathjax    mathematics rendered by files of this site, when the reader comes near it
 icons      the icons that pages use, and no others
 previews   what a link leads to, for the reader who points at it
-pages      small repairs and additions to single pages
+pages      small repairs to pages
+notebooks  the executed chapter to take along, in plain Markdown
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from isobook import (
     gallery,
     icons,
     mathjax,
+    notebooks,
     pages,
     previews,
     publish,
@@ -48,7 +50,7 @@ from isobook import (
 )
 
 PARTS = (cache, execute, cite, render, strict, entries, gallery, theorems, words, reading, claims, api, typography)
-PARTS += (mathjax, pages, previews, publish, addresses, icons, crate)
+PARTS += (mathjax, pages, notebooks, previews, publish, addresses, icons, crate)
 
 
 def setup(app):
