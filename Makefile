@@ -18,14 +18,11 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 book: $(STAMP)
-	$(BIN)/jupyter-book build . -W -n --keep-going
-	@echo "Open $(CURDIR)/_build/html/index.html, or type make serve."
+	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
 
-# One chapter as an executed notebook beside its source: make run-isotropy
+# One chapter as an executed notebook beside its source, a line for each cell: make run-isotropy
 $(CHAPTERS:%=run-%): run-%: $(STAMP)
-	$(BIN)/jupytext --to ipynb --output book/$*.ipynb book/$*.md
-	$(BIN)/jupyter-execute --inplace book/$*.ipynb
-	@echo "Executed $(CURDIR)/book/$*.ipynb"
+	PYTHONPATH=book/_ext $(BIN)/python -m isobook.rerun book/$*.md
 
 # The edition as two files that carry its number: what a release keeps.
 EDITION := isonum-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

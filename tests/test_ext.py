@@ -20,14 +20,14 @@ import pandas as pd
 import pytest
 from docutils import nodes
 from isobook.cache import fingerprint
-from isobook.cite import bibtex, citation, first_sentence, tex_title
+from isobook.cite import citation
 from isobook.crate import crate
+from isobook.execute import FAILED
 from isobook.icons import used
 from isobook.mathjax import height, width
 from isobook.render import MIME as RENDERED_MIME
 from isobook.strict import ran
 from nbformat import v4
-from pybtex.database import parse_string
 from sphinx.cmd.build import main as sphinx
 
 from isonum_core.figures import MIME, citable
@@ -37,20 +37,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_both_sides_use_one_mime_type():
     assert RENDERED_MIME == MIME
-
-
-@pytest.mark.parametrize(
-    "caption, sentence",
-    [
-        ("It rises. Then n = 3.", "It rises"),
-        ("It is 0.5 at $n = d$. Seeds 0 to 4.", "It is 0.5 at $n = d$"),
-        ("It is $f(x). A$ formula, e.g. this. More.", "It is $f(x). A$ formula, e.g. this"),
-        ("Does it rise? Yes.", "Does it rise?"),
-        ("No stop at all", "No stop at all"),
-    ],
-)
-def test_the_title_is_the_first_sentence(caption, sentence):
-    assert first_sentence(caption) == sentence
 
 
 # Widths in em as a browser measured them once.
@@ -77,32 +63,6 @@ def test_the_icons_kept_are_those_that_pages_name_and_the_style_sheet_sets():
     css += '.fa-dog:before{content:"\\f6d3"}'
     texts = ['<i class="fa-solid fa-search fa-lg"></i>', 'i.className = "fa-moon"']
     assert used(texts, css) == {0xF186, 0xF002, 0xF0C1}
-
-
-@pytest.mark.parametrize(
-    "words, tex",
-    [
-        (r"*IsoScore\** & 5 % of $x_1 \% \lambda$", r"IsoScore* \& 5 \% of $x_1 \% \lambda$"),
-        (r"*IsoScore\** is not **IsoScore*** & IsoScore\*", r"IsoScore* is not IsoScore* \& IsoScore*"),
-        ("IsoScore* at $C_0=I$, IsoScore*, *never* $a*b$", "IsoScore* at $C_0=I$, IsoScore*, never $a*b$"),
-        ("*short for all $x^*$* **and** 2 * 3 * 4", "short for all $x^*$ and 2 * 3 * 4"),
-        ("`mean_cosine` #1 {x} ~ ^ \\$3", r"mean\_cosine \#1 \{x\} \textasciitilde{} \textasciicircum{} \$3"),
-        ("see {numref}`fig-x` and {prf:ref}`the cap <thm-cap>`", "see fig-x and thm-cap"),
-        ("as [they](https://example.org) say", "as they say"),
-    ],
-)
-def test_a_title_is_valid_tex(words, tex):
-    assert tex_title(words) == tex
-
-
-@pytest.mark.parametrize("dirty", [True, False, None])
-def test_bibtex_parses_and_points_to_the_permanent_address(dirty):
-    entry = bibtex(citation(ROOT), "fig-a", "A score of $n/(n+d)$ & more. Rest.", {"commit": "a" * 40, "dirty": dirty})
-    fields = parse_string(entry, "bibtex").entries["isonum:fig-a"]
-    assert fields.fields["title"] == r"{A score of $n/(n+d)$ \& more}"
-    assert fields.fields["url"].endswith("/fig/fig-a.html")
-    assert [str(person) for person in fields.persons["author"]] == ["{The isonum authors}"]
-    assert ("uncommitted" in fields.fields["note"]) == (dirty is True)
 
 
 def test_the_fingerprint_follows_contents_and_names(tmp_path):
@@ -253,6 +213,9 @@ assert not {fails}, "the core of chapter {me}"
 """
 
 
+ORDERS = [[("a", FAILED[1]), ("b", "")], [("b", ""), ("a", FAILED[1])]]
+
+
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one core executes one chapter at a time")
 def test_chapters_run_side_by_side_and_a_failure_is_reported_and_repeated_alone(tmp_path):
     # Each of the two ends only once the other has begun.
@@ -271,7 +234,9 @@ def test_chapters_run_side_by_side_and_a_failure_is_reported_and_repeated_alone(
     (tmp_path / "a.md").write_text(WAITING.format(me="a", other="b", fails=False))
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
-    assert re.findall(r"Executing: .*(\w)\.md", second.stderr) == ["a"]
+    assert re.findall(r"^ *\d/\d  (\w) +\d+ s(.*)$", first.stdout, re.MULTILINE) in ORDERS
+    assert re.findall(r"^ *1/1  (\w) +\d+ s$", second.stdout, re.MULTILINE) == ["a"]
+    assert "encryption" not in second.stdout + second.stderr
 
 
 STOPPED = {
@@ -282,6 +247,7 @@ STOPPED = {
     "a picture that is not citable": (["image/png"], "not citable"),
     "a picture inside HTML": (["text/html"], "not citable"),
     "a cell that did not run": ([{}], "did not run"),
+    "a directive that reads as text": (["text/markdown"], "reads as text"),
 }
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -290,6 +256,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 def test_what_stops_the_build(tmp_path, outputs, words):
     naked = {
         "image/png": {"image/png": PIXEL},
+        "text/markdown": {"text/markdown": "Proof. ```{note}\nof it\n```"},
         "text/html": {"text/html": f'<img src="data:;base64,{PIXEL}">'},
     }
     bundles = [naked[output] if isinstance(output, str) else figure(**output) for output in outputs]

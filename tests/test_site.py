@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import jupytext
 import nbformat
 import pytest
 
@@ -36,7 +37,8 @@ with_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this 
 
 ALL = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.html") if "_static" not in p.parts)
 PERMALINKS = [page for page in ALL if page.startswith("fig/")]
-PAGES = [page for page in ALL if page not in PERMALINKS and page != "index.html"]  # index.html leads to book/index.html
+ALONE = ("index.html", "404.html")  # the one leads to book/index.html, the other stands outside of the site
+PAGES = [page for page in ALL if page not in PERMALINKS and page not in ALONE]
 
 
 class Anatomy(HTMLParser):
@@ -98,6 +100,22 @@ def test_every_notebook_to_take_along_has_run():
     assert notebooks
     for notebook in notebooks:
         assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+
+
+def test_a_notebook_to_take_along_has_the_code_of_its_chapter_and_reads_in_any_jupyter():
+    for path in (SITE / "_sources").rglob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        source = jupytext.read(SITE.parents[1] / path.relative_to(SITE / "_sources").with_suffix(".md"))
+        code, text = ({"code": [], "markdown": []} for _ in range(2))
+        for kind, cells in ((code, source.cells), (text, notebook.cells)):
+            for cell in cells:
+                kind[cell.cell_type].append(cell.source)
+        assert text["code"] == [cell for cell in code["code"] if cell.strip()], path
+        plain, typed = "\n".join(text["markdown"]), "\n".join(code["markdown"])
+        assert not re.search(
+            r"\{(glue|prf|cite|numref|eq|ref|doc)[}:]|^:label:|^:::|^\([\w-]+\)=", plain, re.MULTILINE
+        ), path
+        assert len(re.findall("[a-z]{5,}", plain)) > 0.85 * len(re.findall("[a-z]{5,}", typed)), path
 
 
 def test_no_page_names_a_folder_of_the_machine_that_built_it():
@@ -255,6 +273,87 @@ def test_a_page_in_light_dark_and_on_a_phone(page, tab, server, axe):
     wide, shown = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert wide <= shown
     assert not tab.trouble
+
+
+# A word that people search for, and where the first result leads.
+SOUGHT = {
+    "thm-isoscore": "book/isotropy.html#thm-isoscore",
+    "Conservation of the mean row": "book/loglinear.html#thm-conservation",
+    "I-STAR": "book/istar.html",
+    "istar": "book/istar.html",
+    "fine-tuning": "book/istar.html",
+    "whitening": "book/whiten.html",
+    "retrieval": "book/whiten.html",
+    "cosine similarity": "book/whiten.html",
+}
+
+
+@with_browser
+@pytest.mark.parametrize("words", SOUGHT)
+def test_the_search_leads_to_the_answer(words, tab, server):
+    if not (SITE / SOUGHT[words].split("#")[0]).exists():
+        pytest.skip(f"no page {SOUGHT[words]}")
+    tab.goto(f"{server}search.html?q={words}")
+    first = tab.locator("#search-results li a").first
+    first.wait_for()
+    assert first.evaluate("link => link.origin + link.pathname + link.hash") == server + SOUGHT[words]
+    assert not tab.trouble
+
+
+# Page -> a link on it to each kind of thing, of this page or another, and a word of what it leads to.
+POINTED = {
+    "book/chain.html": ("a[href='guarantee.html#thm-g-guarantee']", "Theorem 6.2"),
+    "book/attention.html": ("a[href='isotropy.html#def-halves']", "Definition 1.1"),
+    "book/isotropy.html": ("a[href='#equation-eq-isoscore']", "(1.2)"),
+    "book/index.html": ("a[href='#fig-four-clouds']", "Isotropy is two numbers"),
+    "book/shift.html": ("a[href^='bibliography.html#']", "Shelim"),
+}
+
+
+@with_browser
+@pytest.mark.parametrize("over", ["http", "file"])
+@pytest.mark.parametrize("page", POINTED)
+def test_a_link_shows_what_it_leads_to(page, over, tab, server):
+    link, said = POINTED[page]
+    tab.goto((server if over == "http" else SITE.as_uri() + "/") + page)
+    tab.evaluate("MathJax.startup.promise")
+    link, preview = tab.locator(f"article {link}.reference.internal").first, tab.locator(".preview")
+    link.scroll_into_view_if_needed()
+    tab.wait_for_timeout(100)  # scrolling closes
+    link.hover()
+    preview.wait_for()
+    assert said in preview.inner_text()
+    tab.wait_for_function("!document.querySelector('.preview .math:not(:has(mjx-math))')")
+    assert not tab.evaluate("document.querySelectorAll('.preview [id], .preview a').length")
+    tab.keyboard.press("Escape")
+    assert not preview.is_visible()
+    tab.mouse.move(0, 0)
+    link.evaluate("link => link.focus({focusVisible: true})")
+    preview.wait_for()
+    box, wide = preview.bounding_box(), tab.viewport_size["width"]
+    assert box["x"] >= 0 and box["x"] + box["width"] <= wide
+    assert over == "file" or not tab.trouble
+
+
+@with_browser
+def test_on_paper_stands_the_text_and_nothing_else(tab, server):
+    tab.goto(server + "book/isotropy.html")
+    tab.emulate_media(media="print")
+    shown = "[...document.querySelectorAll('{}')].filter(e => e.checkVisibility()).map(e => e.className)"
+    assert tab.evaluate(shown.format("figure.citable img")) == ["only-light"] * len(
+        re.findall(r'<figure class="citable', (SITE / "book" / "isotropy.html").read_text())
+    )
+    chrome = ".bd-header, .bd-sidebar-primary, .bd-sidebar-secondary, .prev-next-footer, .fig-tools, .bd-footer button"
+    assert not tab.evaluate(shown.format(chrome + ", details.hide > summary, .copybtn, .headerlink"))
+    assert tab.evaluate(shown.format(".paper-address")) == ["paper-address"]
+
+
+def test_the_lost_page_and_the_sitemap_lead_to_pages_that_exist():
+    base = re.search(r'<link rel="canonical" href="(.*)book/index.html"', (SITE / "book" / "index.html").read_text())[1]
+    links = re.findall(r'href="([^"]*)"', (SITE / "404.html").read_text())
+    links += re.findall("<loc>(.*?)</loc>", (SITE / "sitemap.xml").read_text())
+    assert len(links) > 40
+    assert not [link for link in links if not (SITE / link.removeprefix(base)).is_file()]
 
 
 SHIFTS = """window.shifted = 0; new PerformanceObserver(list => {

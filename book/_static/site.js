@@ -10,3 +10,11 @@ window.addEventListener("load", () => {
 
 // The theme makes what scrolls sideways reachable by keyboard when the window is resized; unfolding needs it too.
 document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);
+
+// On paper nothing can be unfolded: proofs are printed open, as long as the printing takes.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("article details.sd-dropdown:not([open])")) {
+    folded.open = true;
+    addEventListener("afterprint", () => { folded.open = false; }, { once: true });
+  }
+});

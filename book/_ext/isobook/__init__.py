@@ -4,22 +4,56 @@ cache      the execution cache knows the code that the chapters call
 execute    chapters run side by side, before Sphinx reads them
 render     a citable figure in a notebook's output becomes a numbered figure of the page
 strict     what stops the build: naked images, code cells that did not run
-cite       BibTeX entries, from CITATION.cff
+cite       BibTeX that compiles, from CITATION.cff
+entries    an entry below every figure, theorem and page
 gallery    the page of all figures
+theorems   the page of all theorems, with what each rests on
+words      words that people search for, and where they lead
+reading    how long a chapter takes; ways through the book
 claims     the table of claims with their verdicts
 publish    files, permanent addresses, index.json
+addresses  sitemap.xml and 404.html
 crate      the RO-Crate that describes all of it to machines
+api        what the package offers, from its source
+typography a true minus, intervals in one piece
 mathjax    mathematics rendered by files of this site, when the reader comes near it
 icons      the icons that pages use, and no others
-pages      small repairs and additions to single pages
+previews   what a link leads to, for the reader who points at it
+pages      small repairs to pages
+notebooks  the executed chapter to take along, in plain Markdown
 """
 
 from __future__ import annotations
 
-from isobook import cache, cite, claims, crate, execute, gallery, icons, mathjax, pages, publish, render, strict
+from isobook import (
+    addresses,
+    api,
+    cache,
+    cite,
+    claims,
+    crate,
+    entries,
+    execute,
+    gallery,
+    icons,
+    mathjax,
+    notebooks,
+    pages,
+    previews,
+    publish,
+    reading,
+    render,
+    strict,
+    theorems,
+    typography,
+    words,
+)
+
+PARTS = (cache, execute, cite, render, strict, entries, gallery, theorems, words, reading, claims, api, typography)
+PARTS += (mathjax, pages, notebooks, previews, publish, addresses, icons, crate)
 
 
 def setup(app):
-    for part in (cache, execute, cite, render, strict, gallery, claims, mathjax, pages, publish, icons, crate):
+    for part in PARTS:
         part.setup(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": False}

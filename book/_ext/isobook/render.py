@@ -14,7 +14,8 @@ import myst_nb.core.render as notebooks
 from docutils import nodes
 from sphinx.errors import ExtensionError
 
-from isobook.cite import bibtex, first_sentence
+from isobook.cite import first_sentence
+from isobook.entries import cite_block
 
 MIME = "application/vnd.isonum.figure+json"  # isonum_core.figures.MIME; a test holds the two equal
 LABELS = {"svg": "SVG", "pdf": "PDF", "png": "PNG", "csv": "CSV", "json": "provenance"}
@@ -81,16 +82,14 @@ def footer_nodes(env, payload: dict) -> list[nodes.Node]:
     id, prefix = payload["id"], up(env.docname)
     links = [f'<a href="{prefix}fig/{id}.html">permalink</a>']
     links += [f'<a href="{prefix}figures/{id}/{id}.{kind}" download>{label}</a>' for kind, label in LABELS.items()]
-    entry = bibtex(env.isonum_citation, id, payload["caption"], payload["provenance"])
     source, chapter = env.doc2path(env.docname, base=False), env.docname.rsplit("/")[-1]
     opening = (
         f'<details><summary>Cite and reproduce</summary><p class="fig-facts">{escape(facts(payload["provenance"]))}</p>'
         f"<p>Drawn by <code>{source}</code>; <code>make run-{chapter}</code> draws it again.</p>"
     )
-    code = nodes.literal_block(entry, entry, language="bibtex", classes=["fig-bibtex"])
     box = nodes.container(classes=["fig-tools"])
     box += nodes.raw("", f'<p class="fig-links">{" · ".join(links)}</p>{opening}', format="html")
-    box += code
+    box += cite_block("figure", id)
     box += nodes.raw("", "</details>", format="html")
     return [box]
 

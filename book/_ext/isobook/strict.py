@@ -1,6 +1,8 @@
-"""What stops the build besides warnings: an image that is not citable, a code cell that did not run."""
+"""What stops the build besides warnings: a naked image, a cell that did not run, a directive that reads as text."""
 
 from __future__ import annotations
+
+import re
 
 from docutils import nodes
 from sphinx.errors import ExtensionError
@@ -36,6 +38,16 @@ def ran(cell: nodes.container) -> bool:
     return bool(cell["exec_count"] or excused or not cell.astext().strip())
 
 
+def no_raw_directives(app, doctree):
+    """A fence that something stands before is no fence: the reader would see its backticks."""
+    for text in doctree.findall(nodes.Text):
+        if re.search(r"(```|:::)\{[a-z:-]+\}", text) and not isinstance(
+            text.parent, nodes.literal | nodes.literal_block
+        ):
+            raise ExtensionError(f"{app.env.docname}: a directive reads as text: {text.strip()[:60]!r}")
+
+
 def setup(app):
+    app.connect("doctree-read", no_raw_directives)
     app.connect("doctree-read", no_naked_images)
     app.connect("doctree-read", all_cells_ran)

@@ -1,0 +1,41 @@
+"""Execute one chapter into a notebook beside it, a line for each cell: `python -m isobook.rerun book/isotropy.md`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+from isobook.execute import PRIVATE, tell
+
+
+def rerun(source: Path, timeout: float = 600) -> Path:
+    """The executed notebook's path. A cell that fails raises; what ran before it is written all the same."""
+    notebook, target, begun = jupytext.read(source), source.with_suffix(".ipynb"), time.monotonic()
+    cells = [place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+
+    def report(cell, cell_index, **reply):
+        line = next((line for line in cell.source.splitlines() if line.strip()), "")
+        now = time.monotonic() - begun
+        tell(f"{cells.index(cell_index) + 1:3}/{len(cells)}  {now:5.0f} s  {line[:70]}")
+
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        config=PRIVATE,
+        resources={"metadata": {"path": str(source.parent)}},
+        on_cell_executed=report,
+    )
+    try:
+        client.execute()
+    finally:
+        nbformat.write(notebook, target)
+    return target
+
+
+if __name__ == "__main__":
+    tell(f"Executed {rerun(Path(sys.argv[1]).resolve())}")
