@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -65,14 +64,6 @@ def _sides(rng, cone, n=600, d=24):
             x[:, :3] = 15 * rng.normal(size=(n, 3)) + 15
         sides.append(torch.from_numpy(x))
     return sides
-
-
-def _table(rng, cone, **key):
-    rows = [
-        dict(collection="scipy", encoder="minilm", site="embed", pooling="all tokens") | key | row
-        for row in retrieval._judged(*_sides(rng, cone))
-    ]
-    return pd.DataFrame(rows)
 
 
 @pytest.mark.parametrize("cone", [True, False])

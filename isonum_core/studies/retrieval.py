@@ -6,11 +6,11 @@ first half, and judged by the 500 queries of the second among its 500 documents.
 SmolLM2 (4 bits a weight, tuned to follow instructions), which is not; a text is the mean of its states at one site,
 over all of its tokens, or over all but the sinks, tokens ten times as long as the median one of 16 texts.
 
-Two rules choose a remedy from the first half alone. `advise` is the command's: it searches there. The rule of
-spectralyte 0.3 (Thoppe 2026; README of its benchmark and its thresholds, implemented from these) looks at the
-documents' geometry: whiten, with eigenvalues floored at 1e-4 of the largest, where the mean cosine of two documents is
-0.4 or more or a tenth of the dimensions hold 95 % of the variance, else nothing. It is fitted on the rows that all
-remedies here are fitted on, which are more than its documents.
+Two rules choose a remedy from the first half alone (`studies.retrieval_verdicts`, where what is expected stands too).
+`advise` is the command's: it searches there. The rule of spectralyte (Thoppe 2026, commit 62474a1; after the README of
+its benchmark and its thresholds) looks at the documents' geometry: whiten, with eigenvalues floored at 1e-4 of the
+largest, where the mean cosine of two documents is 0.4 or more or less than a tenth of the dimensions hold 95 % of the
+variance, else nothing. Its whitening is fitted on the rows that all remedies here are fitted on, queries too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from scipy import stats
@@ -34,9 +33,8 @@ from isonum_core.networks.batches import text_batches
 from isonum_core.networks.capture import capture_sums
 from isonum_core.networks.models import minilm
 from isonum_core.networks.packaged import smollm2
-from isonum_core.statistics.contrasts import Contrast, paired_t
 from isonum_core.studies.anatomy import short
-from isonum_core.studies.remedies import Remedy, advised, found_by_cosine, remedies, searched
+from isonum_core.studies.remedies import Remedy, found_by_cosine, remedies, searched
 from isonum_core.worlds.text import known_items
 
 # By the sha256 of all their texts: those that were looked at, and those that were run once all else was fixed.
@@ -110,7 +108,7 @@ def run(config: Search) -> list[dict]:
     """
     known = known_items(config.collection, (LOOKED | HELD)[config.collection])
     order = np.random.default_rng(STREAM).permutation(len(known))[: config.items]
-    queries, documents = (_pooled(config.encoder, [known[i][side] for i in order]) for side in (0, 1))
+    queries, documents = (pooled(config.encoder, [known[i][side] for i in order]) for side in (0, 1))
     rows = []
     for depth, (site, q) in enumerate(queries.items()):
         d, site = documents[site], site.removeprefix("encoder.")
@@ -121,7 +119,7 @@ def run(config: Search) -> list[dict]:
 
 
 @torch.no_grad()
-def _pooled(encoder: str, texts: list[str]) -> dict[str, Pooled]:
+def pooled(encoder: str, texts: list[str]) -> dict[str, Pooled]:
     """By site, in the order of the texts; those of like length are read together."""
     model, tokenizer = _encoder(encoder)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -175,34 +173,3 @@ def floored(m: Moments, floor: float = 1e-4) -> Remedy:
 def ranked(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Each row's ranks, centred: their cosine is Spearman's correlation of two rows."""
     return torch.from_numpy(stats.rankdata(x.numpy(), axis=1) - (x.shape[1] + 1) / 2)
-
-
-CELL = ["collection", "encoder", "site"]
-CONSTANT = "whitening softened by 0.1"
-RULES = ("advise", "spectralyte", "nothing", CONSTANT)
-SICK = dict(cosine=0.4, dimensions=0.1)
-
-
-def chosen(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each cell, pooled over all tokens, and rule: the `remedy` that it names, and its `loss` of nDCG@10.
-
-    A cell is a collection, encoder and site; the loss is against the best remedy of the cell, chosen in hindsight.
-    """
-    rows = []
-    for key, cell in table[table.pooling == "all tokens"].groupby(CELL, sort=False):
-        ndcg, own = cell.set_index("remedy").ndcg, cell.dropna(subset="fit_loss")
-        effects = {r.remedy: (r.fit_loss, r.fit_loss - r.fit_half, r.fit_loss + r.fit_half) for r in own.itertuples()}
-        sick = cell.mean_cosine.iloc[0] >= SICK["cosine"] or cell.dimensions.iloc[0] < SICK["dimensions"]
-        named = {"advise": advised(effects, "nDCG@10"), "spectralyte": FLOORED if sick else "nothing"}
-        for rule in RULES:
-            remedy = named.get(rule, rule) or "nothing"  # nothing is done where nothing is known
-            rows.append(
-                dict(zip(CELL, key, strict=True)) | dict(rule=rule, remedy=remedy, loss=ndcg.max() - ndcg[remedy])
-            )
-    return pd.DataFrame(rows)
-
-
-def apart(chosen: pd.DataFrame, rule: str, other: str) -> Contrast:
-    """What one rule loses more than another: mean over cells, with the 95 % t interval over collections."""
-    means = chosen.pivot_table(index="collection", columns="rule", values="loss")
-    return paired_t(means[rule] - means[other])
