@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity
 from isonum_core.geometry.moments import Moments
 from isonum_core.studies import retrieval
 from isonum_core.studies.remedies import remedies
-from isonum_core.studies.retrieval import FLOORED, RANKS, Pooled, floored, ranked
+from isonum_core.studies.retrieval import FLOORED, RANKS, Pooled, floored, row_ranks
 
 
 def test_pooling_is_a_mean_over_each_text_with_and_without_its_sinks(rng):
@@ -51,7 +51,7 @@ def test_floored_whitening_is_the_inverse_root_of_the_clipped_covariance(rng):
 
 def test_ranks_are_spearmans_correlation(rng):
     x = torch.from_numpy(rng.normal(size=(2, 30)).round(1))  # with ties
-    one, other = ranked(x)
+    one, other = row_ranks(x)
     assert cosine_similarity(one, other, dim=0).item() == pytest.approx(spearmanr(*x.numpy()).statistic, abs=1e-12)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from isonum_core.lab.study import find_study
 from isonum_core.studies.retrieval import FLOORED, HELD, LOOKED, RANKS
-from isonum_core.studies.retrieval_verdicts import CONSTANT, EXPECTED, apart, chosen, gains, over_collections, told
+from isonum_core.studies.retrieval_verdicts import CONSTANT, EXPECTED, apart, chosen, gains, over_collections, spans
 
 # nDCG@10 of each remedy in a cell, IsoScore of the documents after it, and whether `advise` tries it.
 REMEDIES = {
@@ -146,4 +147,4 @@ def test_one_collection_decides_nothing(table):
 def test_one_collection_gives_no_interval():
     index = pd.MultiIndex.from_product([["scipy"], ["a", "b"]], names=["collection", "site"])
     found = over_collections(pd.Series([1.0, 2.0], index))
-    assert (found.mean, found.low, found.high) == (1.5, -np.inf, np.inf) and told(found) == "+1.500, one collection"
+    assert (found.mean, found.low, found.high) == (1.5, -np.inf, np.inf) and spans(found) == "+1.500, one collection"

@@ -153,7 +153,7 @@ def _judged(q: Float[Tensor, "n d"], documents: Float[Tensor, "n d"]) -> list[di
     facts = dict(top_dimension=float(known.variances.max() / known.trace), mean_cosine=float(mean_cosine(known)))
     facts |= dict(dimensions=float((shares < 0.95).sum() + 1) / known.d)
     tried = searched(q[:half], documents[:half], relevant, None, np.random.default_rng(0)).effects
-    maps = {name: remedy.of for name, remedy in (remedies(m) | {FLOORED: floored(m)}).items()} | {RANKS: ranked}
+    maps = {name: remedy.of for name, remedy in (remedies(m) | {FLOORED: floored(m)}).items()} | {RANKS: row_ranks}
     base, rows = None, []
     for name, of in maps.items():
         after = of(documents[half:])
@@ -175,6 +175,6 @@ def floored(m: Moments, floor: float = 1e-4) -> Remedy:
     return Remedy(m.mean, basis * l.clamp(min=floor * l[-1]).rsqrt())
 
 
-def ranked(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+def row_ranks(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Each row's ranks, centred: their cosine is Spearman's correlation of two rows."""
     return torch.from_numpy(stats.rankdata(x.numpy(), axis=1) - (x.shape[1] + 1) / 2)

@@ -71,7 +71,7 @@ def _held(table: pd.DataFrame, encoder: str | None = None) -> pd.DataFrame:
     return table[table.collection.isin(HELD) & table.encoder.isin([encoder] if encoder else SITES)]
 
 
-def told(*found: Contrast) -> str:
+def spans(*found: Contrast) -> str:
     """Means with their intervals, to three digits."""
     return "; ".join(interval(x.mean, x.low, x.high, 3) if x.n > 1 else f"{x.mean:+.3f}, one collection" for x in found)
 
@@ -88,7 +88,7 @@ def _all(*sure: tuple[Contrast, float, float]) -> bool | None:
 def _loses_less(other: str, encoder: str | None = None) -> Callable[[pd.DataFrame], Verdict]:
     def judge(table: pd.DataFrame) -> Verdict:
         found = apart(chosen(_held(table, encoder)), "advise", other)
-        return Verdict(_all((found, -inf, 0.0)), told(found))
+        return Verdict(_all((found, -inf, 0.0)), spans(found))
 
     return judge
 
@@ -96,7 +96,7 @@ def _loses_less(other: str, encoder: str | None = None) -> Callable[[pd.DataFram
 def _loses_little(table: pd.DataFrame) -> Verdict:
     losses = chosen(_held(table))
     found = over_collections(losses[losses.rule == "advise"].set_index(CELL).loss)
-    return Verdict(_all((found, -inf, 0.02)), told(found))
+    return Verdict(_all((found, -inf, 0.02)), spans(found))
 
 
 def _never_best(table: pd.DataFrame) -> Verdict:
@@ -107,14 +107,14 @@ def _never_best(table: pd.DataFrame) -> Verdict:
 def _last_layer(table: pd.DataFrame) -> Verdict:
     last = gains(_held(table, "minilm")).xs("block.5", level="site")
     full, soft = (over_collections(last[name]) for name in ("whitening", "whitening softened by 1"))
-    return Verdict(_all((full, -inf, 0.0), (soft, 0.0, inf)), told(full, soft))
+    return Verdict(_all((full, -inf, 0.0), (soft, 0.0, inf)), spans(full, soft))
 
 
 def _scores_not_ranks(table: pd.DataFrame) -> Verdict:
     held = _held(table)
     cosine = held[held.pooling == "all tokens"].pivot(index=CELL, columns="remedy", values="cosine")
     moved, gain = over_collections(cosine.nothing - cosine.centring), over_collections(gains(held).centring.abs())
-    return Verdict(_all((moved, 0.3, inf), (gain, -inf, 0.04)), told(moved, gain))
+    return Verdict(_all((moved, 0.3, inf), (gain, -inf, 0.04)), spans(moved, gain))
 
 
 def _top_dimension(table: pd.DataFrame) -> Verdict:
@@ -123,7 +123,7 @@ def _top_dimension(table: pd.DataFrame) -> Verdict:
     share = held[(held.pooling == "all tokens") & (held.remedy == RANKS)].set_index(CELL).top_dimension
     both = pd.DataFrame(dict(share=share, gain=gains(held)[RANKS]))
     found = over_collections(both.groupby(level="collection")[["share", "gain"]].apply(lambda x: x.share.corr(x.gain)))
-    return Verdict(_all((found, -inf, 0.7)), told(found))
+    return Verdict(_all((found, -inf, 0.7)), spans(found))
 
 
 def _sinks_go(table: pd.DataFrame) -> Verdict:
@@ -131,7 +131,7 @@ def _sinks_go(table: pd.DataFrame) -> Verdict:
     held = held[held.sinks > 0.9]
     rest, whole = gains(held, "no sinks"), gains(held)
     raw, best = over_collections(rest.nothing), over_collections(rest.max(axis=1) - whole.max(axis=1))
-    return Verdict(_all((raw, 0.1, inf), (best, 0.0, inf)), told(raw, best))
+    return Verdict(_all((raw, 0.1, inf), (best, 0.0, inf)), spans(raw, best))
 
 
 def _rounder_finds_more(table: pd.DataFrame) -> Verdict:
@@ -141,7 +141,7 @@ def _rounder_finds_more(table: pd.DataFrame) -> Verdict:
         return over_collections(cells[["iso_score", "ndcg"]].apply(lambda x: x.iso_score.corr(x.ndcg, "spearman")))
 
     found = [rho(encoder) for encoder in SITES]
-    return Verdict(_all(*((x, 0.5, inf) for x in found)), told(*found))
+    return Verdict(_all(*((x, 0.5, inf) for x in found)), spans(*found))
 
 
 EXPECTED = (
