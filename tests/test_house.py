@@ -23,11 +23,11 @@ LAB = {"errors", "origin", "lab"}
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
     SMALL: 3415,
-    ("worlds",): 1800,
+    ("worlds",): 1840,
     ("networks",): 1890,
     ("statistics",): 420,
     ("lab",): 610,
-    ("studies",): 5080,
+    ("studies",): 5460,
     ("commands", "__main__"): 1660,
 }
 # What every study is made of, so every study's file has it.

@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score
-from isonum_core.studies.remedies import found_by_cosine, log_ratio, remedies, reshaped
+from isonum_core.studies.remedies import advised, found_by_cosine, log_ratio, remedies, reshaped, searched
 from isonum_core.theory.readout import aligned, leave_one_out, ridge
 
 
@@ -99,3 +99,39 @@ def test_intervals_hold_what_more_draws_find(rng):
     assert 0.9 < held < 1 and plain < held  # three standard errors of 200 draws below
     values = [log_ratio(*d[0])[0] for d in draws]
     assert values == pytest.approx([log_ratio(*d[1])[0] for d in draws], abs=1e-12)  # the estimate is the same
+
+
+@pytest.mark.parametrize(
+    "effects, answer",
+    [
+        ({"a": (-0.1, -0.2, -0.01), "b": (-0.3, -0.7, 0.1)}, "a"),  # of the sure ones the largest
+        ({"a": (-0.1, -0.2, -0.01), "b": (-0.3, -0.5, -0.1, None)}, "b"),
+        ({"a": (-0.004, -0.0041, -0.0039), "b": (0.2, 0.1, 0.3)}, "nothing"),  # sure, and too small
+        ({"a": (0.1, -0.019, 0.3)}, "nothing"),
+        ({"a": (0.1, -0.021, 0.3), "b": (0.1, 0.0, 0.2)}, None),
+    ],
+)
+def test_only_a_sure_gain_is_advised(effects, answer):
+    assert advised(effects, "nDCG@10") == answer
+
+
+def test_half_of_the_queries_judge_what_the_others_fitted(rng):
+    q, documents, relevant = _cloud(rng, 60), _cloud(rng, 80), torch.zeros(60, 80, dtype=torch.bool)
+    relevant[range(60), range(60)] = True
+    found = searched(q, documents, relevant, None, np.random.default_rng(0))
+    judged = found.judged
+    others = [i for i in range(80) if i not in judged.tolist()]
+    fit = torch.cat([q[[i for i in others if i < 60]], documents[others]])
+    assert len(judged) == 30
+    torch.testing.assert_close(found.maps["centring"].shift, fit.mean(0))
+    own = {n: found_by_cosine(map.of(q[judged]), map.of(documents), relevant[judged]) for n, map in found.maps.items()}
+    assert all(torch.equal(own[name], found.scored[name]) for name in own) and set(found.effects) == {*own} - {
+        "nothing"
+    }
+    value, low, high = found.effects["whitening"]
+    apart = (own["nothing"] - own["whitening"])[:, 0]
+    assert value == pytest.approx(apart.mean().item()) and high - value == pytest.approx(value - low)
+    assert 2.6 < (high - value) / (apart.std().item() / 30**0.5) < 2.8  # seven intervals together
+    given = searched(q, documents, relevant, documents, np.random.default_rng(0))
+    assert len(given.judged) == 60
+    torch.testing.assert_close(given.maps["centring"].shift, documents.mean(0))

@@ -10,7 +10,7 @@ import pytest
 from isonum_core.errors import DataAbsent, IsonumError
 from isonum_core.networks.models import MINILM_PACKAGE, minilm
 from isonum_core.worlds.series import TABLE
-from isonum_core.worlds.text import KINDS, docstring_prose, labelled_sentences, published_text, word_lists
+from isonum_core.worlds.text import KINDS, docstring_prose, known_items, labelled_sentences, published_text, word_lists
 
 
 def test_prose_is_plain_english_and_repeats_nothing():
@@ -79,3 +79,59 @@ def test_a_text_that_is_not_there_is_absent_data(monkeypatch, tmp_path):
     monkeypatch.setenv("ISONUM_DATA", str(tmp_path))
     with pytest.raises(DataAbsent, match="text/tinyshakespeare.txt .* got none"):
         published_text("tinyshakespeare")
+
+
+def _package(monkeypatch, folder, **files):
+    """A package of these files, as it would be installed."""
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+
+    class Installed:
+        locate_file = staticmethod(lambda file: folder / file)
+
+    listed = [metadata.PackagePath(f"{name}.py") for name in sorted(files, reverse=True)]
+    monkeypatch.setattr(metadata, "files", lambda package: listed)
+    monkeypatch.setattr(metadata, "distribution", lambda package: Installed)
+
+
+ONE = '''
+def one():
+    """Find the root of a scalar function. It halves the bracket until both ends agree with each other.
+
+    Parameters
+    ----------
+    f : callable
+        Called with one number, which is not read here as it is no prose at all.
+
+    The bracket has to hold the root that is looked for and no other.
+    """
+'''
+
+
+def test_an_item_is_a_first_sentence_and_what_follows(monkeypatch, tmp_path):
+    two = ONE.replace("def one", "class Two").replace("scalar", "complex")  # of one document the last
+    short = 'def short():\n    """Find the root soon.\n\n    It is quick."""\n'
+    _package(monkeypatch, tmp_path, one=ONE, two=two, short=short, test_one=ONE.replace("root", "test"))
+    (item,) = known_items("made up")
+    assert item[0] == "Find the root of a complex function."
+    assert item[1].startswith("It halves the bracket until both ends agree with each other. The bracket has to hold")
+    ((query, document),) = known_items("made up", query=5, document=11)
+    assert (query, document) == ("Find the root of a", "It halves the bracket until both ends agree with each other.")
+
+
+def test_items_of_another_version_are_absent_data(monkeypatch, tmp_path):
+    _package(monkeypatch, tmp_path, one=ONE)
+    with pytest.raises(DataAbsent, match="texts of made up of sha256 0123 were expected, got [0-9a-f]{12}. See req"):
+        known_items("made up", "0123")
+    monkeypatch.undo()
+    with pytest.raises(DataAbsent, match="the package isonum-of-no-index was expected, got none"):
+        known_items("isonum-of-no-index")
+
+
+def test_items_of_articles_are_those_of_their_paragraphs(shared, monkeypatch):
+    monkeypatch.setenv("ISONUM_DATA", str(shared / "data"))
+    items = known_items("wikitext2_valid")
+    queries, documents = (set(side) for side in zip(*items, strict=True))
+    assert len(items) == len(queries) == len(documents) > 1000
+    assert all(4 <= len(query.split()) <= 16 and 8 <= len(document.split()) <= 24 for query, document in items)
+    assert not any(" ." in query or " ," in query or query.startswith("=") for query in queries)

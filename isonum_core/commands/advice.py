@@ -16,15 +16,13 @@ from torch import Tensor
 from isonum_core.commands.report import report
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
-from isonum_core.studies.remedies import Remedy, found_by_cosine, log_ratio, remedies, reshaped
+from isonum_core.studies.remedies import Remedy, advised, log_ratio, remedies, reshaped, searched
 from isonum_core.theory import readout as law
 from isonum_core.theory.readout import Aligned, Readout, aligned
 
-JUDGED = 3072  # rows that judge, at most, which keeps the answer within seconds; of queries a sixth
+JUDGED = 3072  # rows that judge, at most, which keeps the answer within seconds
 EDGES = (0, 1, 5, 10, 30, 100, 300)  # blocks of principal directions in which the target is looked for
 GRID = tuple(10 ** (g / 2) for g in range(-8, 7))  # penalties over, and one over times by, the mean eigenvalue
-# A gain has to be as large as the first to be advised; where none can be as large as the second, nothing is advised.
-WORTH = {"error": (0.01, 0.05), "nDCG@10": (0.005, 0.02)}
 
 
 @dataclass
@@ -53,14 +51,12 @@ class Advice:
 
     def decide(self, maps: dict[str, Remedy]) -> Advice:
         """Itself, with the remedy of the largest sure gain, "nothing" where none can be worth it, or None."""
-        least, possible = WORTH[self.unit]
-        sure = [name for name, (value, _, high, _) in self.effects.items() if high < 0 and value < -least]
+        self.answer = advised(self.effects, self.unit)
         self.verdict = f"Cannot know: with {self.judged} that judge, a gain can be neither shown nor excluded."
-        if sure:
-            self.answer = min(sure, key=lambda name: self.effects[name][0])
+        if self.answer == "nothing":
+            self.verdict = "Leave it as it is: no remedy can gain enough to be worth it."
+        elif self.answer:
             self.remedy, self.verdict = maps[self.answer], f"Do this: {self.answer}."
-        elif all(low > -possible for _, low, _, _ in self.effects.values()):
-            self.answer, self.verdict = "nothing", "Leave it as it is: no remedy can gain enough to be worth it."
         return self
 
 
@@ -137,22 +133,12 @@ def advise_search(
     rng: np.random.Generator,
 ) -> Advice:
     """Of a search by cosine. Without `fit`, remedies are fitted on half of the queries and on their documents alone."""
-    order = torch.from_numpy(rng.permutation(len(q)))
-    judged = order[: min(JUDGED // 6, len(q) if fit is not None else len(q) // 2)]
+    maps, judged, scored, effects = searched(q, documents, relevant, fit, rng)
     near = relevant[judged]
-    if fit is None:
-        fit = torch.cat([q[order[len(judged) :]], documents[~near.any(0)]])
-    maps, z = remedies(Moments.of(fit)), NormalDist()
-    scored = {name: found_by_cosine(map.of(q[judged]), map.of(documents), near) for name, map in maps.items()}
     level, verdict = float(scored["nothing"][:, 0].mean()), report(documents.float(), ["isoscore"]).verdict
     found = Advice("nDCG@10", len(documents), q.shape[1], len(judged), len(documents), level, verdict)
-    for name, own in scored.items():
-        apart = (scored["nothing"] - own)[:, 0]
-        value, error = float(apart.mean()), float(apart.std()) / math.sqrt(len(apart))
-        half = z.inv_cdf(1 - 0.025 / (len(maps) - 1)) * error
-        found.facts[f"recall@1, {name}"] = float(own[:, 1].mean())
-        if name != "nothing":
-            found.effects[name] = (value, value - half, value + half, None)
+    found.effects |= {name: (*effect, None) for name, effect in effects.items()}
+    found.facts |= {f"recall@1, {name}": float(own[:, 1].mean()) for name, own in scored.items()}
     units = [torch.nn.functional.normalize(x.float(), dim=1) for x in (q[judged], documents)]
     cosines = units[0] @ units[1].mT
     found.facts |= {"cosine, related": float(cosines[near].mean()), "cosine, unrelated": float(cosines[~near].mean())}
