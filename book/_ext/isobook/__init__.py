@@ -17,7 +17,21 @@ pages      small repairs and additions to single pages
 
 from __future__ import annotations
 
-from isobook import cache, cite, claims, crate, execute, explore, gallery, icons, mathjax, pages, publish, render, strict
+from isobook import (
+    cache,
+    cite,
+    claims,
+    crate,
+    execute,
+    explore,
+    gallery,
+    icons,
+    mathjax,
+    pages,
+    publish,
+    render,
+    strict,
+)
 
 
 def setup(app):
