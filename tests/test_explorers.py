@@ -138,11 +138,27 @@ def test_scores_of_points_and_heads(js, rng):
     agree(np.concatenate(js("probabilities", calls)), torch.cat([probabilities(*pair) for pair in pairs]).numpy())
 
 
+def scanned(w, r):
+    """min Z / max Z over a circle, from the core's log Z on three ever finer grids of 2,001 directions."""
+    ends = []
+    for sign in (-1, 1):
+        centre, width = torch.zeros(1, dtype=torch.float64), torch.pi
+        for _ in range(3):
+            angles = centre + width * torch.linspace(-1, 1, 2001, dtype=torch.float64)
+            found = sign * log_partition(w, r * torch.stack([angles.cos(), angles.sin()], 1))
+            centre, width = angles[found.argmax()], width / 500
+        ends.append(sign * float(found.max()))
+    return np.exp(ends[0] - ends[1])
+
+
 def test_partition_isotropy_in_the_plane(js, rng):
-    heads = [rng.normal(rng.normal(0, 1, 2), 1, (6, 2)) for _ in range(POINTS)]
+    heads = [torch.from_numpy(rng.normal(rng.normal(0, 1, 2), 1, (6, 2))) for _ in range(POINTS)]
     radii = rng.uniform(0.2, 3, POINTS).tolist()
-    expected = [partition_isotropy(torch.from_numpy(w), r).value for w, r in zip(heads, radii, strict=True)]
-    agree(js("partitionIsotropy", [[w.tolist(), r] for w, r in zip(heads, radii, strict=True)]), expected)
+    pairs = list(zip(heads, radii, strict=True))
+    found = js("partitionIsotropy", [[w.tolist(), r] for w, r in pairs])
+    agree(found, [scanned(*pair) for pair in pairs])
+    few = 30  # the core's search, made for many dimensions, takes its time
+    assert np.abs(np.array(found[:few]) - [partition_isotropy(*pair).value for pair in pairs[:few]]).max() < 1e-9
 
 
 def test_the_dial_turns_the_gauges_of_the_core(js, rng):
@@ -375,15 +391,20 @@ def test_a_number_can_be_typed(opened):
         assert place.locator("output").inner_text() == before
 
 
-def test_the_forecasts_of_the_dial_do_not_move(opened):
+def test_the_forecasts_of_the_dial_do_not_move_and_the_scores_do(opened):
     place = opened.locator("#explore-gauge-dial")
-    bars = place.locator("svg").last.inner_html()
+
+    def widths():
+        html = place.locator("svg").last.inner_html()
+        return np.array(re.findall(r'class="(?:mean|spectral|ink)"[^>]* width="([\d.]+)"', html), float)
+
+    first = widths()
     for slider in place.get_by_role("slider").all():
         slider.focus()
         opened.keyboard.press("End")
     drawn(opened)
-    widths = [re.findall(r'width="([\d.]+)"', html) for html in (bars, place.locator("svg").last.inner_html())]
-    np.testing.assert_allclose(*[np.array(w, float) for w in widths], atol=1e-9)
+    moved = np.abs(widths() - first)
+    assert len(first) == 9 and moved[:3].min() > 1 and moved[3:].max() < 1e-9
     assert float(re.search(r"forty states: ([\de.-]+)\.$", place.locator("output").inner_text())[1]) < 1e-13
 
 
