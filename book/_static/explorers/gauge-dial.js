@@ -19,7 +19,7 @@
   explore("gauge-dial", {
     controls: {
       length: { label: "Row gauge: length of the shift", min: 0, max: 3, step: 0.05, value: 0 },
-      t: { label: "Linear gauge: log of the stretch", min: -1.5, max: 1, step: 0.05, value: 0 },
+      t: { label: "Linear gauge: log stretch", min: -1.5, max: 1, step: 0.05, value: 0 },
     },
     pictures: [["The plane with the six rows of the head, squares, and forty states, circles", 340], ["Bars of three scores, which leave their marks, and of six probabilities, which stay on them", 360]],
     draw({ length, t }) {
@@ -31,7 +31,7 @@
         bars(WORDS.map((words, i) => [words, scores[i], i < 2 ? "mean" : "spectral", first.scores[i]]), 20, 42)
         + bars(forecasts[3].map((p, i) => [`probability of token ${i + 1} at one state`, p, "ink", first.forecasts[3][i]]), 164, 36),
         `Partition isotropy ${shown(scores[0])}, mean cosine ${shown(scores[1])}, IsoScore ${shown(scores[2])}; at first (marks) ${first.scores.map(shown).join(", ")}. `
-        + `Largest change of any probability at any of the forty states: ${moved ? moved.toExponential(0) : 0}.`];
+        + `Largest change of any probability at any of the forty states: ${moved ? moved.toExponential(0).replace("-", "−") : 0}.`];
     },
   });
 })();

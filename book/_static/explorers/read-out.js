@@ -17,7 +17,7 @@
     controls: {
       decay: { label: "Decay of the spectrum", min: 0, max: 2, step: 0.1, value: 1 },
       block: { label: "Target in eighth (1: strongest)", min: 1, max: 8, step: 1, value: 1 },
-      penalty: { label: "Penalty over the mean eigenvalue", min: 0.0001, max: 100, step: "any", value: 0.3, log: true },
+      penalty: { label: "Penalty / mean eigenvalue", min: 0.0001, max: 100, step: "any", value: 0.3, log: true },
       n: { label: "Labelled states n", min: 16, max: 4000, step: 1, value: 200, log: true },
     },
     pictures: [["Error against the penalty, a solid line for the states as they are, a dashed one for whitened states", 240]],
@@ -27,7 +27,7 @@
       const lines = ["first", "second"].map((kind, i) => {
         const [x, y] = at([penalty, now[i]]);
         return `<path class="${kind}" d="${path(PENALTIES.map((k, j) => [k, all[j][i]]))}"/><circle class="${kind}" cx="${x}" cy="${y}" r="5"/>`
-          + `<path class="${kind}" d="M215,${160 + 20 * i}h30"/>${text(252, 164 + 20 * i, ["as they are", "whitened"][i])}`;
+          + `<path class="${kind}" d="M236,${160 + 20 * i}h21"/>${text(262, 164 + 20 * i, ["as they are", "whitened"][i])}`;
       });
       const best = [0, 1].map((i) => Math.min(...all.map((pair) => pair[i])));
       const [a, b, c, d] = [...now, ...best].map((x) => x.toFixed(3));
