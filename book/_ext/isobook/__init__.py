@@ -11,6 +11,7 @@ theorems   the page of all theorems, with what each rests on
 words      words that people search for, and where they lead
 reading    how long a chapter takes; ways through the book
 claims     the table of claims with their verdicts
+explore    pictures that the reader moves
 publish    files, permanent addresses, index.json
 addresses  sitemap.xml and 404.html
 crate      the RO-Crate that describes all of it to machines
@@ -34,6 +35,7 @@ from isobook import (
     crate,
     entries,
     execute,
+    explore,
     gallery,
     icons,
     mathjax,
@@ -49,8 +51,8 @@ from isobook import (
     words,
 )
 
-PARTS = (cache, execute, cite, render, strict, entries, gallery, theorems, words, reading, claims, api, typography)
-PARTS += (mathjax, pages, notebooks, previews, publish, addresses, icons, crate)
+PARTS = (cache, execute, cite, render, strict, entries, gallery, theorems, words, reading, claims, explore, api)
+PARTS += (typography, mathjax, pages, notebooks, previews, publish, addresses, icons, crate)
 
 
 def setup(app):
