@@ -7,17 +7,20 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 from isonum_core.errors import IsonumError
 from isonum_core.lab.engine import one_thread
+from isonum_core.networks.double import double_model
+from isonum_core.networks.patched import read
 from isonum_core.statistics.contrasts import crossed_t, holm, variance_shares
 from isonum_core.statistics.intervals import crossed_intervals
 from isonum_core.statistics.ranks import correlations, ranks_between
-from isonum_core.studies import families, learnt
+from isonum_core.studies import families, learnt, trunks
 from isonum_core.studies.convergence import JUDGES
 from isonum_core.studies.families import SLACK, FamilyNet
-from isonum_core.studies.learnt import COLUMNS, EVERY, HALVES, RECIPES, TEST
+from isonum_core.studies.learnt import COLUMNS, EVERY, HALVES, RECIPES, TEST, shape
 from isonum_core.studies.trunks import (
     CHOSEN,
     ELIGIBLE,
@@ -137,7 +140,8 @@ def test_what_training_moves_is_signed_and_at_every_site():
 
 def test_shares_are_those_of_the_balanced_layout_with_and_without_each_trunk():
     t = shared_sites(table())
-    found = shares(t, HALVES, np.random.default_rng(0), draws=30).set_index(["measure", "site", "trained", "part"])
+    mixed = t.sample(frac=1, random_state=1)  # the order of rows says nothing
+    found = shares(mixed, HALVES, np.random.default_rng(0), draws=30).set_index(["measure", "site", "trained", "part"])
     assert len(found) == 2 * 4 * 2 * 4
     rows = t[~t.trained & (t.site == "last")].sort_values(["model", "family", "seed"])
     x = rows.iso_score.to_numpy().reshape(3, len(MADE), 3)
@@ -169,9 +173,50 @@ def test_a_share_that_moves_with_one_trunk_is_that_trunks():
     assert (own.share > 0.99).all() and (own.without == "t5").all() and (own.least < 0.3).all()
 
 
+def test_what_every_window_is_given_alike_is_zero_and_nothing_else():
+    for trunk in RECIPES["quick"].rates:
+        whole, model = (double_model(shape(trunk, RECIPES["quick"]), 0).eval() for _ in range(2))
+        kept, zeros = dict(whole.named_parameters()), set()
+        for name, x in trunks.without_shared(model).named_parameters():
+            if not torch.equal(x, kept[name]):
+                assert not x.any()
+                zeros.add(name)
+        assert "read.bias" in zeros and ("starts" in zeros) == (trunk == "t5")
+        assert all(kept[name].ndim == 1 or name.endswith(("starts", "wpe.weight", "position_enc")) for name in zeros)
+
+
+def test_a_patchtst_without_positions_knows_no_order():
+    patches = torch.randn(3, 8, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    both = [x.flatten(1) for x in (patches, patches[:, [1, 0, *range(2, 8)]])]
+    model = double_model(shape("patchtst", RECIPES["quick"]), 0).eval()
+    here, there = (read(model, x).states["block.1"] for x in both)
+    assert not torch.allclose(here, there)
+    here, there = (read(trunks.without_shared(model), x).states["block.1"] for x in both)
+    assert torch.allclose(here, there)
+
+
+def test_means_of_twins_by_hand(monkeypatch):
+    monkeypatch.setattr(trunks, "CHOSEN", ("sine_noise", "drift"))
+    recipe = RECIPES["quick"]
+    found = trunks.means_of_twins(0, recipe, windows=40).set_index(["model", "family", "site"])
+    assert len(found) == 5 * 2 * 2
+    family = EVERY["sine_noise"]
+    series = family.draw(family.grid[len(family.grid) // 2], 128, np.random.default_rng([TEST, 0]), 40)
+    states = read(double_model(shape("t5", recipe), 0).eval(), torch.tensor(series)).states
+    unit = torch.nn.functional.normalize(states["read"])
+    expected = float((unit @ unit.T).sum() - 40) / (40 * 39)
+    assert found.drawn["t5", "sine_noise", "read"] == pytest.approx(expected)
+    assert (
+        found.drawn["patchtst", "sine_noise", "last"]
+        > 0.2
+        > 0.05
+        > abs(found.without["patchtst", "sine_noise", "last"])
+    )
+
+
 def test_relations_are_spearmans_of_the_families_means_and_their_difference_is_signed():
     t = shared_sites(table())
-    found = relations_by_trunk(t, "ratio_one", np.random.default_rng(0), draws=40)
+    found = relations_by_trunk(t.sample(frac=1, random_state=1), "ratio_one", np.random.default_rng(0), draws=40)
     assert len(found) == 3 * 2 * 4 * 3 and set(found.families) == {len(MADE)}
     of = found.set_index(["model", "half", "site", "predictor"])
     own = t[(t.model == "llama") & (t.site == "read")]

@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import rankdata
 
 from isonum_core.errors import IsonumError
+from isonum_core.geometry.moments import Moments
+from isonum_core.geometry.scores import mean_cosine
+from isonum_core.networks.double import double_model
+from isonum_core.networks.patched import PatchedModel, read
 from isonum_core.statistics.contrasts import crossed_t, holm, variance_shares
 from isonum_core.statistics.intervals import crossed_intervals
 from isonum_core.statistics.ranks import correlations
@@ -20,7 +25,7 @@ from isonum_core.studies import families, learnt
 from isonum_core.studies.anatomy import short
 from isonum_core.studies.closeness import DRAWS, TWIN, gated, points
 from isonum_core.studies.families import FamilyNet
-from isonum_core.studies.learnt import HALVES, RECIPES
+from isonum_core.studies.learnt import CONTEXT, EVERY, HALVES, RECIPES, TEST, Recipe, shape
 
 TOLERANCES, MAY_BE_MISSING = learnt.TOLERANCES, learnt.MAY_BE_MISSING
 ELIGIBLE = (
@@ -105,7 +110,7 @@ def shares(
     """
     cell, point = ["measure", "site", "trained"], ["family", "seed"]
     long = table.melt([*cell[1:], "model", *point], list(measures), "measure").dropna(subset="value")
-    wide = long.pivot(index=[*cell, "model"], columns=point, values="value")
+    wide = long.pivot(index=[*cell, "model"], columns=point, values="value").sort_index(axis=1)
     if wide.isna().any(axis=None):
         raise IsonumError("A value for every trunk under every family and seed was expected, got gaps. Run the rest.")
     cells = {key: part.to_numpy() for key, part in wide.groupby(cell, sort=False)}
@@ -125,6 +130,38 @@ def shares(
     far = left.sub(found.share, axis=0).abs().idxmax(axis=1)
     found = found.assign(least=left.min(axis=1), most=left.max(axis=1), without=far)
     return found.rename_axis([*cell, "part"]).reset_index()
+
+
+def without_shared(model: PatchedModel) -> PatchedModel:
+    """The network itself, with zeros for what it adds to every window alike: biases, positions, a decoder's start."""
+    with torch.no_grad():
+        for name, values in (*model.named_parameters(), *model.named_buffers()):
+            if name.endswith(("bias", "position_enc", "wpe.weight")) or name == "starts":
+                values.zero_()
+    return model
+
+
+def means_of_twins(seed: int, recipe: Recipe, windows: int = 256) -> pd.DataFrame:
+    """Mean cosine of untrained states at the last block and at read, `drawn` and with `without_shared`.
+
+    A row for each trunk, family of CHOSEN (its middle knob, fresh windows) and site.
+    """
+    rng, found = np.random.default_rng([TEST, seed]), []
+    series = {
+        name: (family := EVERY[name]).draw(family.grid[len(family.grid) // 2], CONTEXT, rng, windows) for name in CHOSEN
+    }
+    for trunk in recipe.rates:
+        for how in ("drawn", "without"):
+            model = double_model(shape(trunk, recipe), seed).eval()
+            model = without_shared(model) if how == "without" else model
+            for name, context in series.items():
+                states = read(model, torch.tensor(context)).states
+                block = [site for site in states if "block" in site][-1]
+                for site, at in (("last", block), ("read", "read")):
+                    cosine = float(mean_cosine(Moments.of(states[at])))
+                    found.append(dict(model=trunk, family=name, site=site, how=how, cosine=cosine))
+    wide = pd.DataFrame(found).pivot(index=["model", "family", "site"], columns="how", values="cosine")
+    return wide.rename_axis(columns=None).reset_index()
 
 
 def relations_by_trunk(table: pd.DataFrame, error: str, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
