@@ -199,7 +199,7 @@ def test_means_of_twins_by_hand(monkeypatch):
     monkeypatch.setattr(trunks, "CHOSEN", ("sine_noise", "drift"))
     recipe = RECIPES["quick"]
     found = trunks.means_of_twins(0, recipe, windows=40).set_index(["model", "family", "site"])
-    assert len(found) == 5 * 2 * 2
+    assert len(found) == 5 * 2 * 3
     family = EVERY["sine_noise"]
     series = family.draw(family.grid[len(family.grid) // 2], 128, np.random.default_rng([TEST, 0]), 40)
     states = read(double_model(shape("t5", recipe), 0).eval(), torch.tensor(series)).states

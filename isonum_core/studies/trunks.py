@@ -142,7 +142,7 @@ def without_shared(model: PatchedModel) -> PatchedModel:
 
 
 def means_of_twins(seed: int, recipe: Recipe, windows: int = 256) -> pd.DataFrame:
-    """Mean cosine of untrained states at the last block and at read, `drawn` and with `without_shared`.
+    """Mean cosine of untrained states at embed, the last block and read, `drawn` and with `without_shared`.
 
     A row for each trunk, family of CHOSEN (its middle knob, fresh windows) and site.
     """
@@ -157,7 +157,7 @@ def means_of_twins(seed: int, recipe: Recipe, windows: int = 256) -> pd.DataFram
             for name, context in series.items():
                 states = read(model, torch.tensor(context)).states
                 block = [site for site in states if "block" in site][-1]
-                for site, at in (("last", block), ("read", "read")):
+                for site, at in (("embed", next(iter(states))), ("last", block), ("read", "read")):
                     cosine = float(mean_cosine(Moments.of(states[at])))
                     found.append(dict(model=trunk, family=name, site=site, how=how, cosine=cosine))
     wide = pd.DataFrame(found).pivot(index=["model", "family", "site"], columns="how", values="cosine")
