@@ -17,8 +17,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from isonum_core.errors import IsonumError
 from isonum_core.origin import environment
@@ -31,11 +32,13 @@ INK, PAPER, GRID = "#1b2733", "#fffffe", "#d8dde3"
 # Blue, apricot, magenta, teal, ochre, wine: at least 19 apart (CIE 1976) for normal, protan, deutan and tritan eyes,
 # no two closer than 6 in lightness (so a photocopy still tells them apart), all 3:1 or more against the paper.
 PALETTE = ("#144889", "#cc7d68", "#a80f5e", "#018d94", "#856928", "#611329")
+# The same hues where they are letters, which need 4.5:1: `citable` writes with these.
+LETTERS = {PALETTE[1]: "#a85a46", PALETTE[3]: "#017f86"}
 # The same hues for the dark page; a caption that says "the blue line" stays true there.
 DARK = dict(
     zip(
-        (INK, PAPER, GRID, *PALETTE),
-        ("#dfe5ec", "#121212", "#3a3f46", "#4d92db", "#fbc7ad", "#f175a8", "#67ced9", "#e2a01c", "#d3424c"),
+        (INK, PAPER, GRID, *PALETTE, *LETTERS.values()),
+        "#dfe5ec #121212 #3a3f46 #4d92db #fbc7ad #f175a8 #67ced9 #e2a01c #d3424c #fbc7ad #67ced9".split(),
         strict=True,
     )
 )
@@ -166,6 +169,8 @@ def citable(fig: Figure, id: str, *, data: pd.DataFrame, caption: str, alt: str,
     caption, alt = _checked(id, data, caption, alt)
     record = provenance(**facts)
     files = {}
+    for word in fig.findobj(Text):
+        word.set_color(LETTERS.get(to_hex(word.get_color()), word.get_color()))
     # Laid out and measured once for the three files, where matplotlib would do both anew for each: half of the time.
     fig.set_dpi(200)
     fig.draw_without_rendering()

@@ -29,6 +29,20 @@ def defined_in(chapter):
 
 audit = defined_in(CHAPTER)
 
+
+def test_each_finding_asserts_what_it_says_and_has_its_correction_beside_it():
+    """A cell of its own for each; a finding that was read and not run says so, and those are few."""
+    cells = [cell.source for cell in jupytext.read(CHAPTER).cells if cell.cell_type == "code"]
+    told = [ast.parse(source) for source in cells if "\nfound(" in f"\n{source}"]
+    calls = [node for tree in told for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [call for call in calls if getattr(call.func, "id", "") == "found"]
+    assert len(calls) == len(told) >= 16
+    assert all(len(call.args) == 5 or isinstance(call.args[-1], ast.Starred) for call in calls)
+    asserting = sum(any(isinstance(node, ast.Assert) for node in ast.walk(tree)) for tree in told)
+    unrun = CHAPTER.read_text(encoding="utf-8").count("\nRead, not run: ")
+    assert asserting == len(told) - unrun >= 10
+
+
 # The published code of arXiv 2505.17135 at f2cfeb4 on four clouds: clusters, value, silhouette, sizes; and the value
 # when the clusters found are ignored.
 PUBLISHED = {

@@ -17,7 +17,20 @@ import torch
 from matplotlib.colors import to_rgb
 
 from isonum_core.errors import IsonumError
-from isonum_core.figures import DARK, GRID, INK, MIME, PALETTE, PAPER, citable, dark_svg, ink_on, provenance, theme
+from isonum_core.figures import (
+    DARK,
+    GRID,
+    INK,
+    LETTERS,
+    MIME,
+    PALETTE,
+    PAPER,
+    citable,
+    dark_svg,
+    ink_on,
+    provenance,
+    theme,
+)
 
 TABLE = pd.DataFrame({"n": [1, 2, 3], "score": [0.1, 1 / 3, 0.5]})
 WORDS = {"caption": r"It rises with $\alpha$. Then $n = 3$.", "alt": "A line that rises."}
@@ -133,6 +146,18 @@ def test_the_palette_is_readable_in_grey_and_against_the_page(mode):
     assert contrast(mode(INK), paper) > 7
     assert min(contrast(colour, paper) for colour in colours) >= 3  # WCAG 2.1, 1.4.11: graphical objects
     assert min(abs(lightness(a) - lightness(b)) for a, b in combinations(colours, 2)) > 5
+
+
+def test_letters_in_a_colour_of_the_palette_are_dark_enough_to_read():
+    fig, ax = plt.subplots()
+    for i, colour in enumerate(PALETTE):
+        ax.text(0, i / 6, "word", color=colour)
+        ax.plot([0, 1], [i, i], color=colour)
+    made = citable(fig, "fig-letters", data=TABLE, **WORDS)
+    assert min(contrast(text.get_color(), PAPER) for text in ax.texts) >= 4.5  # WCAG 2.1, 1.4.3
+    assert [line.get_color() for line in ax.lines] == list(PALETTE)
+    seen = set(re.findall("#[0-9a-f]{6}", made.bytes("dark.svg").decode()))
+    assert not seen & set(LETTERS.values()) and {DARK[colour] for colour in PALETTE} <= seen
 
 
 def test_no_letter_is_smaller_than_nine_points():

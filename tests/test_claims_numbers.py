@@ -1,0 +1,144 @@
+"""The rows of the ledger that rest on a number, recomputed from the committed tables with nothing but pandas and scipy.
+
+A test here says what a row's conditions say. A table that is made again may turn one red: then the sentence is old.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr, t
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+SAID = {c["id"]: c["conditions"] for c in tomllib.loads((BOOK / "claims.toml").read_text(encoding="utf-8"))["claim"]}
+
+
+def rows(name):
+    return pd.read_csv(BOOK / "results" / f"{name}.cpu.csv")
+
+
+def bounds(x):
+    """Student's 95 % interval of a mean."""
+    x = np.asarray(x, float)
+    half = t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    return x.mean() - half, x.mean() + half
+
+
+@pytest.fixture(scope="module")
+def istar():
+    """Effect of each weight on the log error at the last step, half held out, by cell; decided by t over seeds."""
+    table = rows("istar").query("part == 'held'")
+    run = ["depth", "n", "target", "step", "seed"]
+    base = table[table.weight == 0].set_index(run).error
+    table = table[table.weight != 0].join(base.rename("base"), on=run)
+    table = table[table.step == table.groupby("depth").step.transform("max")]
+    table = table.assign(effect=np.log(table.error / table.base))
+    found = table.groupby(["depth", "n", "target", "weight"]).effect.apply(
+        lambda x: pd.Series(bounds(x), ["low", "high"])
+    )
+    found = found.unstack()
+    return found.assign(mean=(found.low + found.high) / 2, better=found.high < 0, worse=found.low > 0)
+
+
+def test_less_isotropy_helps_in_few_cells_and_little(istar):
+    less = istar[istar.index.get_level_values("weight").isin([-0.1, -0.3])]
+    assert "10 of 66 cells improve" in SAID["less-isotropy-helps"] and "Three get worse" in SAID["less-isotropy-helps"]
+    assert (len(less), less.better.sum(), less.worse.sum()) == (66, 10, 3)
+    assert less[less.better]["mean"].min() > -0.03
+    by = less.groupby(["depth", "n"]).better.sum()
+    assert by["last", 128] == 8 and by["all", 512] == 0
+    assert 1 < 0.025 * len(less) < 2.5  # what chance alone gives on one side
+
+
+def test_more_isotropy_harms_strong_directions_and_helps_weak_ones(istar):
+    at = istar.xs(0.3, level="weight").loc["last"]
+    assert at.loc[128].worse[["b0-2", "b2-5", "b5-12"]].all() and at.loc[128].better["b20-32"]
+    assert at.loc[128].worse[["raw", "spread", "range", "rises", "bend", "above"]].sum() == 4  # "most natural ones"
+    assert not at.loc[512].worse.any()
+    weak = rows("istar").query("part == 'held' and depth == 'last' and n == 512").groupby("target")["index"].mean()
+    assert (
+        weak[at.loc[512].index[at.loc[512].better]].min() > 0.8
+    )  # the index is 1 where all power is in weak directions
+
+
+def test_the_penalty_on_cosines_lowers_isoscore_a_little():
+    table = rows("istar_controls")
+    run = ["n", "seed", "target", "stop"]
+    none = table[(table.arm == "none") & (table.stop == "last")].set_index(run)
+    moved = {}
+    for arm in ("cosreg", "istar"):
+        on = table[(table.arm == arm) & (table.value == 0.3) & (table.stop == "last")].set_index(run)
+        moved[arm] = (on[["mean_share", "iso_score"]] - none[["mean_share", "iso_score"]]).dropna().mean()
+    assert moved["cosreg"].mean_share < -0.2 and -0.1 < moved["cosreg"].iso_score < 0 < 0.2 < moved["istar"].iso_score
+
+
+@pytest.fixture(scope="module")
+def layers():
+    table = rows("checkpoints_layers")
+    return table[(table["last"] - table["first"] == 1) & (table.side == "text")]
+
+
+def test_one_token_makes_a_line_of_blocks_12_to_28(layers):
+    own = layers[layers.network != "random"].groupby("site")[["pr_all", "pr_without"]].mean()
+    line, early = [f"block.{i}" for i in range(11, 28)], [f"block.{i}" for i in range(2, 9)]
+    rest = own.drop(["embed", "final_norm"]).drop(line)
+    assert own.pr_all[line].max() < 1.2 < 2 < rest.pr_all.min()  # "a line, and the network is rounder before and after"
+    assert own.pr_without[line].min() > 30  # "tens of directions"
+    alone = own.pr_without.drop(["embed", "final_norm"])
+    assert alone[[*line, "block.10"]].min() > alone.drop([*line, "block.10"]).max()  # "the roundest of all"
+    assert alone[early].max() < alone.drop(early).min()  # "blocks 3 to 9 the least round"
+
+
+def test_states_of_both_networks_are_off_the_centre_and_the_untrained_ones_drift(layers):
+    cosine = layers.groupby(["network", "site"])[["cosine_all", "cosine_without"]].mean()
+    own = cosine.drop("random", level="network").droplevel("network")
+    assert own.drop(["embed", "block.0"]).min().min() > 0.5  # "above a half from the second block on"
+    twin = cosine.cosine_all["random"]
+    assert twin["embed"] < 0.05 and twin["block.29"] == pytest.approx(0.25, abs=0.05)
+    blocks = [twin[f"block.{i}"] for i in range(30)]
+    assert spearmanr(range(30), blocks)[0] > 0.95 and blocks[0] > 0.1
+
+
+def test_a_mixer_without_attention_leaves_the_centre_too():
+    table = rows("architecture").groupby(["model", "trained", "family"]).mean_cosine.mean()
+    up = (table.xs(True, level="trained") - table.xs(False, level="trained") > 0).groupby("model").sum()
+    assert up.llama == up.patchtsmixer == 10 and up.t5 < 5 and up.patchtst < 5
+
+
+def test_a_past_marks_one_half_on_both_targets_and_the_other_on_one():
+    table = rows("pretraining").query("optimiser == 'adamw' and not tied and phase == 'adaptation' and step == 100")
+    table = table[table.adaptation == "full"]
+    arm = table.source.where(table.source != "zipf", "zipf " + table.exponent.astype(str))
+    sure = {}
+    for half in ("iso_score", "mean_share"):
+        wide = table.assign(arm=arm).pivot_table(index=["target", "seed"], columns="arm", values=half)
+        gap = wide[["zipf 1.0", "text", "target"]].sub(wide["none"], axis=0)
+        sure[half] = {
+            name: part.apply(lambda x: np.prod(bounds(x)) > 0).sum() for name, part in gap.groupby(level="target")
+        }
+    assert set(sure["iso_score"].values()) == {3}
+    assert sorted(sure["mean_share"].values()) == [0, 3]
+
+
+def test_over_pasts_roundness_goes_with_the_error_after_full_adaptation_alone():
+    table = rows("pretraining").query("optimiser == 'adamw' and not tied and phase == 'adaptation' and step == 100")
+    table = table[table.exponent.isin([0.0, 1.0])]
+    each = table.groupby(["adaptation", "target", "seed"]).apply(lambda x: spearmanr(x.iso_score, x.nll)[0])
+    assert each["full"].max() < -0.6 and each["full"].mean() < -0.85
+    assert each["head"].mean() > 0
+
+
+def test_a_language_model_is_behind_ridge_more_often_than_ahead():
+    table = rows("checkpoints_forecasts").groupby(["family", "reader"])[["nll", "mse_one"]].mean().unstack()
+    gap = table.nll.smollm2 - table.nll.ridge
+    assert 0.2 < (gap < 0).mean() < 0.5
+    assert bounds(np.log(table.mse_one.smollm2 / table.mse_one.ridge).dropna())[0] > 0
+
+
+def test_the_optimiser_decides_the_mean_row():
+    table = rows("pretraining").query("adaptation == 'full' and step == 100 and phase == 'adaptation'")
+    assert table[table.optimiser != "adamw"].drift.max() < 1e-6 < 0.3 < table[table.optimiser == "adamw"].drift.min()
