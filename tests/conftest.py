@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +17,13 @@ import pytest
 hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.register_profile("fresh", print_blob=True)
 hypothesis.settings.load_profile("same")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# What a browser does on its own account would count as a third-party request.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync", "--disable-software-rasterizer"]
+# No name but this machine's own is known to the browser. (Playwright's routes would switch off its cache as well.)
+QUIET += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 
 def pytest_configure(config):
@@ -47,6 +55,18 @@ def shell(monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     yield InteractiveShell.instance(config=Config(HistoryManager=dict(enabled=False)))
     InteractiveShell.clear_instance()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium that reaches nothing but this machine; one for all tests of a worker, as two would not start."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -184,11 +183,7 @@ def test_what_the_second_reading_changed_is_what_the_table_says():
         assert after == verdicts[name] != before and {before, after} <= set(VERDICTS)
 
 
-def test_the_table_can_be_sorted_searched_and_narrowed_with_nothing_from_elsewhere():
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_the_table_can_be_sorted_searched_and_narrowed_with_nothing_from_elsewhere(browser):
     head, _, *body = (line.strip("| ").split(" | ") for line in table(LEDGER, BOOK / "results").splitlines())
     rows = "".join(
         f'<tr id="claim-{claim["id"]}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
@@ -197,24 +192,22 @@ def test_the_table_can_be_sorted_searched_and_narrowed_with_nothing_from_elsewhe
     heads = "".join(f"<th>{cell}</th>" for cell in head)
     visible = "[...document.querySelectorAll('tbody tr')].filter(row => !row.hidden).map(row => row.id)"
     asked = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.set_content(f'<table class="claims"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>')
-        page.add_script_tag(content=(BOOK / "_static" / "claims.js").read_text(encoding="utf-8"))
-        page.select_option("select", "proved")
-        proved = [f"claim-{claim['id']}" for claim in CLAIMS if claim["verdict"] == "proved"]
-        assert page.evaluate(visible) == proved
-        page.evaluate("location.hash = 'claim-hallucination'")  # an address that is linked to is shown, narrowed or not
-        page.wait_for_function("!document.getElementById('claim-hallucination').hidden")
-        page.fill("input", "pythia isotropic")
-        assert "claim-not-inherent" in page.evaluate(visible) and len(page.evaluate(visible)) < 5
-        page.fill("input", "")
-        page.click("thead th:nth-child(1) button")
-        order = page.evaluate("[...document.querySelectorAll('tbody tr')].map(row => row.cells[0].textContent)")
-        assert order == sorted(order) and len(order) == len(CLAIMS)
-        page.click("thead th:nth-child(1) button")
-        assert page.evaluate("document.querySelector('tbody tr').cells[0].textContent") == max(order)
-        browser.close()
+    page = browser.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_content(f'<table class="claims"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>')
+    page.add_script_tag(content=(BOOK / "_static" / "claims.js").read_text(encoding="utf-8"))
+    page.select_option("select", "proved")
+    proved = [f"claim-{claim['id']}" for claim in CLAIMS if claim["verdict"] == "proved"]
+    assert page.evaluate(visible) == proved
+    page.evaluate("location.hash = 'claim-hallucination'")  # an address that is linked to is shown, narrowed or not
+    page.wait_for_function("!document.getElementById('claim-hallucination').hidden")
+    page.fill("input", "pythia isotropic")
+    assert "claim-not-inherent" in page.evaluate(visible) and len(page.evaluate(visible)) < 5
+    page.fill("input", "")
+    page.click("thead th:nth-child(1) button")
+    order = page.evaluate("[...document.querySelectorAll('tbody tr')].map(row => row.cells[0].textContent)")
+    assert order == sorted(order) and len(order) == len(CLAIMS)
+    page.click("thead th:nth-child(1) button")
+    assert page.evaluate("document.querySelector('tbody tr').cells[0].textContent") == max(order)
+    page.close()
     assert not [address for address in asked if not address.startswith(("data:", "about:"))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,6 @@ from isonum_core.theory.readout import early_stopped, ridge, spectral_risk
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ROOT / "book" / "_static" / "explorers"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 POINTS = 200
 
 
@@ -47,17 +45,6 @@ def test_a_page_loads_what_it_needs_once_and_in_order():
     assert scripts(["null-curve"]) == [f"explorers/{name}.js" for name in ("math", "stage", "null-curve")]
     both = [f"explorers/{name}.js" for name in ("math", "risk", "stage", "read-out", "two-halves")]
     assert scripts(["read-out", "two-halves"]) == both
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

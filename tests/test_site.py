@@ -7,7 +7,6 @@ import gzip
 import http.server
 import json
 import re
-import shutil
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,12 +17,6 @@ import nbformat
 import pytest
 
 SITE = Path(__file__).resolve().parents[1] / "_build" / "html"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# What a browser does on its own account would count as a third-party request.
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync", "--disable-software-rasterizer"]
-# No name but this machine's own is known to the browser. (Playwright's routes would switch off its cache as well.)
-QUIET += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 # Violations that the theme causes and no page of ours can mend, by rule of axe-core.
 THEME = {
     "region": "the theme puts its header and its logo outside of the landmarks",
@@ -33,7 +26,6 @@ pytestmark = [
     pytest.mark.site,
     pytest.mark.skipif(not (SITE / "index.html").exists(), reason="no built site: run make book"),
 ]
-with_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 ALL = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.html") if "_static" not in p.parts)
 PERMALINKS = [page for page in ALL if page.startswith("fig/")]
@@ -122,15 +114,6 @@ def test_no_page_names_a_folder_of_the_machine_that_built_it():
     texts = [*SITE.rglob("*.html"), *(SITE / "figures").rglob("*.json"), *(SITE / "_sources").rglob("*.*")]
     home = str(SITE.parents[1])
     assert not [path.name for path in texts if home in path.read_text(encoding="utf-8")]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +224,6 @@ def last_figures():
 LAST_FIGURES = last_figures()
 
 
-@with_browser
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_in_light_dark_and_on_a_phone(page, tab, server, axe):
     # A page with figures is entered by the permanent address of its last one: loading it once serves both.
@@ -288,7 +270,6 @@ SOUGHT = {
 }
 
 
-@with_browser
 @pytest.mark.parametrize("words", SOUGHT)
 def test_the_search_leads_to_the_answer(words, tab, server):
     if not (SITE / SOUGHT[words].split("#")[0]).exists():
@@ -310,7 +291,6 @@ POINTED = {
 }
 
 
-@with_browser
 @pytest.mark.parametrize("over", ["http", "file"])
 @pytest.mark.parametrize("page", POINTED)
 def test_a_link_shows_what_it_leads_to(page, over, tab, server):
@@ -335,7 +315,6 @@ def test_a_link_shows_what_it_leads_to(page, over, tab, server):
     assert over == "file" or not tab.trouble
 
 
-@with_browser
 def test_on_paper_stands_the_text_and_nothing_else(tab, server):
     tab.goto(server + "book/isotropy.html")
     tab.emulate_media(media="print")
@@ -361,7 +340,6 @@ SHIFTS = """window.shifted = 0; new PerformanceObserver(list => {
 }).observe({type: "layout-shift", buffered: true});"""
 
 
-@with_browser
 @pytest.mark.parametrize("page", sorted(LAST_FIGURES))
 def test_a_first_visit_is_light_and_holds_still(page, browser, server):
     context, sizes = browser.new_context(viewport={"width": 1280, "height": 800}), []
@@ -419,7 +397,6 @@ def test_every_page_with_figures_is_entered_by_one():
     assert set(LAST_FIGURES) == drawn
 
 
-@with_browser
 def test_the_root_leads_to_the_first_page(tab, server):
     tab.goto(server)
     tab.wait_for_url("**/book/index.html")
