@@ -1,0 +1,278 @@
+"""What is made of the table of `proxy`, and what was expected of its half `held` before any row of that half existed.
+
+A cell is a world, a network, trained or not, and a target. For a relation a cell needs four sites, and one whose tuned
+ridge errs less than SKILL of the target's variance. Over its sites Spearman's correlation of each number with the log
+of that error; then the mean over cells, and a bootstrap crossed over networks, worlds and targets. `elsewhere` is the
+static ranking: the mean rank of a site by its error in other worlds on other targets. `given depth`: ranks less what is
+linear in depth and in the distance from the middle, in cells of six sites or more.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from isonum_core.lab.expectation import Expectation, Verdict
+from isonum_core.prose import interval
+from isonum_core.statistics.intervals import crossed_intervals, decided
+from isonum_core.statistics.ranks import correlations
+from isonum_core.studies import istar_verdicts
+from isonum_core.studies.proxy import ACTED, ENDS, SERIES, TEXTS, WAYS
+from isonum_core.studies.proxy_readouts import FREE, LABELLED
+
+CELL = ["network", "trained", "world", "target"]
+FACTORS = ["network", "world", "target"]
+NUMBERS = (*FREE, *LABELLED, "elsewhere")
+SKILL, LEAST, WITH_DEPTH, DRAWS = 0.9, 4, 6, 500
+
+
+def read_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `part` (build or held), `kind` of world, the log of the tuned error, and `elsewhere`."""
+    held = table.world.isin([*SERIES["held"], *TEXTS["held"]])
+    text = table.world.isin([*TEXTS["build"], *TEXTS["held"]])
+    rows = table.assign(part=np.where(held, "held", "build"), kind=np.where(text, "text", "series"))
+    rows = rows.assign(log_error=np.log(rows.error_tuned))
+    rank, alike = rows.groupby(CELL).log_error.rank(pct=True), ["network", "trained", "kind", "site"]
+    sums = dict(sum=0.0, count=0)
+    for sign, by in ((1, []), (-1, ["world"]), (-1, ["target"]), (1, ["world", "target"])):
+        groups = rank.groupby([rows[name] for name in (*alike, *by)])
+        sums = {how: total + sign * groups.transform(how) for how, total in sums.items()}
+    return rows.assign(elsewhere=sums["sum"] / sums["count"].where(sums["count"] > 0))
+
+
+def over_sites(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell with skill: the rank correlation of each of NUMBERS with the error; "... given depth" likewise."""
+    found = []
+    for key, part in rows.groupby([*CELL, "kind"]):
+        if len(part) < LEAST or not part.error_tuned.min() < SKILL:
+            continue
+        # A column with a gap has ranks of NaN, and one that does not vary a correlation of NaN: both count nowhere.
+        ranks = stats.rankdata(part[["log_error", *NUMBERS]].to_numpy(float), axis=0, nan_policy="propagate")
+        row = dict(zip([*CELL, "kind"], key, strict=True)) | dict(zip(NUMBERS, correlations(ranks)[0, 1:], strict=True))
+        if len(part) >= WITH_DEPTH:
+            depth = part.depth.to_numpy(float)
+            base = np.column_stack([np.ones(len(part)), depth, abs(depth - depth.mean())])
+            rest = ranks - base @ np.linalg.lstsq(base, ranks, rcond=None)[0]
+            with np.errstate(invalid="ignore"):
+                rest[:, abs(rest).max(0) < 1e-9] = np.nan
+            given = correlations(rest)[0, 1:]
+            row |= {f"{name} given depth": value for name, value in zip(NUMBERS, given, strict=True)}
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def proxies(each: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
+    """Means of `over_sites` over cells, with intervals: by (number, how), how "plain", "given depth" or "lead".
+
+    The lead is that of a number without labels over `elsewhere`, the number turned so that its mean is above zero,
+    which favours it. Numbers that are defined in no cell are left out.
+    """
+    columns = [f"{name}{end}" for name in NUMBERS for end in ("", " given depth")]
+    columns = [name for name in columns if name in each and each[name].notna().any()]
+    signs = np.sign(each[columns].mean())
+
+    def means(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
+        mean = rows[columns].mean()
+        found = {
+            (c.removesuffix(" given depth"), "given depth" if " given" in c else "plain"): mean[c] for c in columns
+        }
+        return found | {(c, "lead"): signs[c] * mean[c] - mean["elsewhere"] for c in FREE if c in mean}
+
+    return crossed_intervals(each, means, rng, FACTORS, draws).rename_axis(["number", "how"])
+
+
+def beforehand(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a site, target and end, where all WAYS say something: `measured` log error at `many`, and its `change`
+    from `few`; of each way what it says of both (`<way>`, `<way> change`) and `<way> off`, its mean squared miss."""
+    parts = []
+    for end in ENDS:
+        log = {way: np.log(rows[f"{way}_{end}"]) for way in WAYS}
+        part = rows[[*CELL, "kind", "site", "d", "few", "many"]].assign(
+            end=end,
+            measured=np.log(rows[f"error_{end}"]),
+            change=np.log(rows[f"error_{end}"] / rows[f"error_few_{end}"]),
+            **log,
+            **{f"{way} change": log[way] - log["left_out"] for way in WAYS},
+            **{f"{way} off": rows[f"off_{way}_{end}"] for way in WAYS},
+        )
+        parts.append(part[part.notna().all(axis=1)])
+    return pd.concat(parts, ignore_index=True)
+
+
+def foresight(told: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
+    """R² by (end, what, way): `error`, about the line where said is measured, over all draws; `change`, 1 less the
+    squared misses of the change over those of saying none (so left_out has 0); `lead` of foretold over a way in the
+    first."""
+    names = ["measured", "change", *(f"{way}{end}" for way in WAYS for end in (" off", " change"))]
+
+    def scores(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+        found = {}
+        for end, part in rows.groupby("end"):
+            x = part[names]
+            spread = np.square(x.measured - x.measured.mean()).sum()
+            for way in WAYS:
+                found[end, "error", way] = 1 - x[f"{way} off"].sum() / spread
+                missed = np.square(x[f"{way} change"] - x.change).sum()
+                found[end, "change", way] = 1 - missed / np.square(x.change).sum()
+            for way in ("left_out", "curve"):
+                found[end, "lead", way] = found[end, "error", "foretold"] - found[end, "error", way]
+        return found
+
+    return crossed_intervals(told, scores, rng, FACTORS, draws).rename_axis(["end", "what", "way"])
+
+
+def acted_on(rows: pd.DataFrame) -> pd.DataFrame:
+    """What whitening does, one row a site, target with skill, read-out and amount: `ratio` n / d, `place`, the log
+    ratio `white`, and `z`, how many standard errors the squared misses differ by."""
+    skilled = rows[rows.error_tuned < SKILL]
+    parts = [
+        skilled[[*CELL, "kind", "site", "d", "place"]].assign(
+            readout=name,
+            amount=amount,
+            ratio=skilled[amount] / skilled.d,
+            white=skilled[f"white{end}_{name}"],
+            z=skilled[f"sure{end}_{name}"],
+        )
+        for amount, end in (("many", ""), ("few", "_few"))
+        for name in ACTED
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def istar_acted(istar: pd.DataFrame, d: int = 32) -> pd.DataFrame:
+    """The planted cells of study `istar`, held out, last layer, last step, weight 0.3, in the form of `acted_on`.
+
+    `place` is that of the middle of the block in which the target was planted.
+    """
+    found = istar_verdicts.cells(istar_verdicts.effects(istar[(istar.part == "held") & (istar.depth == "last")]))
+    found = found[(found.weight == 0.3) & (found.step == found.step.max()) & found.target.str.match(r"b\d")]
+    ends = found.target.str.extract(r"b(\d+)-(\d+)").astype(float)
+    z = found.effect / found.sd * istar[istar.part == "held"].seed.nunique() ** 0.5
+    return found.assign(ratio=found.n / d, place=1 - ends.mean(axis=1) / d, white=found.effect, z=z)
+
+
+def whitening(acted: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
+    """By (readout, amount, what): Spearman's `rho` of white with place; shares that it helps, harms (|z| > 2 as if each
+    stood alone) and that change by more than a tenth, `large`."""
+
+    def numbers(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+        found = {}
+        for key, part in rows.groupby(["readout", "amount"]):
+            found[*key, "rho"] = correlations(stats.rankdata(part[["white", "place"]], axis=0))[0, 1]
+            shares = dict(helps=part.z < -2, harms=part.z > 2, large=part.white.abs() > np.log(1.1))
+            found |= {(*key, name): float(yes.mean()) for name, yes in shares.items()}
+        return found
+
+    return crossed_intervals(acted, numbers, rng, FACTORS, draws).rename_axis(["readout", "amount", "what"])
+
+
+class Proxies(NamedTuple):
+    """What judges the expectations, of one half. The last two of networks whose `few` is 2 d: nets and Fracast."""
+
+    relations: dict[str, pd.DataFrame]  # by kind of world: `proxies`
+    foresight: pd.DataFrame
+    whitening: pd.DataFrame
+
+
+def judged_from(table: pd.DataFrame, part: str = "held", draws: int = DRAWS) -> Proxies:
+    """Everything from the table of `proxy`; resamples start from seed 0."""
+    rows = read_table(table)
+    rows = rows[rows.part == part]
+    twice = rows[rows.few == 2 * rows.d]
+    relations = {
+        kind: proxies(each, np.random.default_rng(0), draws) for kind, each in over_sites(rows).groupby("kind")
+    }
+    told = foresight(beforehand(twice), np.random.default_rng(0), draws)
+    return Proxies(relations, told, whitening(acted_on(twice), np.random.default_rng(0), draws))
+
+
+def _printed(row: pd.Series, sign: bool = True) -> str:
+    return interval(row.value, row.low, row.high, sign=sign)
+
+
+def _static_wins(found: Proxies) -> Verdict:
+    leads = pd.concat({kind: rows.xs("lead", level="how") for kind, rows in found.relations.items()})
+    ahead = [f"{number} ({kind})" for (kind, number), row in leads.iterrows() if row.low > 0]
+    return Verdict(decided(not ahead, *leads.low), f"ahead: {', '.join(ahead) or 'none'}; {len(leads)} compared")
+
+
+def _correlation_of(number: str, holds):
+    def judge(found: Proxies) -> Verdict:
+        rows = {kind: of.loc[(number, "plain")] for kind, of in found.relations.items()}
+        words = "; ".join(f"{kind} {_printed(row)}" for kind, row in rows.items())
+        return Verdict(
+            decided(all(holds(row.value) for row in rows.values()), *(r.value for r in rows.values())), words
+        )
+
+    return judge
+
+
+def _nearer(end: str, holds):
+    def judge(found: Proxies) -> Verdict:
+        rows = found.foresight.loc[(end, "lead")]
+        words = "; ".join(f"over {way.replace('_', ' ')} {_printed(row)}" for way, row in rows.iterrows())
+        return Verdict(decided(holds(rows.loc["left_out"], rows.loc["curve"]), *rows.low), words)
+
+    return judge
+
+
+def _change_told(found: Proxies) -> Verdict:
+    rows = found.foresight.xs("change", level="what").drop(index="left_out", level="way")
+    held = all(rows.value[end, "foretold"] > max(0.5, rows.value[end, "curve"]) for end in ENDS)
+    words = "; ".join(f"{end}, {way} {_printed(row)}" for (end, way), row in rows.iterrows())
+    return Verdict(decided(held, *rows.value), words)
+
+
+def _follows_place(found: Proxies) -> Verdict:
+    rows = found.whitening.loc[[("fixed", "many", "rho"), ("stopped", "many", "rho")]]
+    words = "; ".join(f"{readout} {_printed(row)}" for (readout, *_), row in rows.iterrows())
+    return Verdict(decided((rows.low > 0).all(), *rows.low), words)
+
+
+def _share(amount: str, what: str, holds):
+    def judge(found: Proxies) -> Verdict:
+        row = found.whitening.loc[("tuned", amount, what)]
+        return Verdict(decided(holds(row.value), row.value), _printed(row, sign=False))
+
+    return judge
+
+
+EXPECTED = (
+    Expectation(
+        "No number without labels goes with the error over the sites of a network more closely than the static ranking "
+        "does, on series or on texts",
+        _static_wins,
+    ),
+    Expectation(
+        "The mean rank correlation of IsoScore with the error is below .5 in size, on series and on texts",
+        _correlation_of("iso_score", lambda rho: abs(rho) < 0.5),
+    ),
+    Expectation("That of leaving one out is .7 or more, on both", _correlation_of("loo", lambda rho: rho >= 0.7)),
+    Expectation(
+        "Weak ridge: from 2 d rows the error at 12 d is foretold nearer by spectrum and alignment than by leaving one "
+        "out and than by a power law; both intervals of the lead in R² lie above zero",
+        _nearer("weak", lambda left_out, curve: left_out.low > 0 and curve.low > 0),
+    ),
+    Expectation(
+        "Tuned ridge: nearer than by the power law, and by less than .1 of R² nearer or farther than leaving one out",
+        _nearer("tuned", lambda left_out, curve: curve.low > 0 and abs(left_out.value) < 0.1),
+    ),
+    Expectation(
+        "What six times the rows will change is foretold by spectrum and alignment, for each of the three read-outs, "
+        "with more than half of its mean square, and better than by the power law",
+        _change_told,
+    ),
+    Expectation(
+        "At 12 d the log ratio that whitening makes rises with A, for the fixed ridge and for descent stopped at a "
+        "fixed step: both rank correlations have an interval above zero",
+        _follows_place,
+    ),
+    Expectation(
+        "At 12 d whitening changes the error of the tuned ridge by more than a tenth on fewer than one in ten",
+        _share("many", "large", lambda share: share < 0.1),
+    ),
+    Expectation("At 2 d it raises that error, decided, on more than half", _share("few", "harms", lambda x: x > 0.5)),
+)
