@@ -93,7 +93,7 @@ def free_numbers(h: Float[Tensor, "n d"]) -> dict[str, float | None]:
     found["rank_me"] = float(torch.special.entr(shares / shares.sum()).sum().exp())
     l = aligned(h, h[:, :1]).spectrum
     ranks = np.arange(5, min(100, len(l) // 2) + 1)
-    found["alpha"] = -float(np.polyfit(np.log(ranks), np.log(l[ranks - 1]), 1)[0]) if len(ranks) > 2 else None
+    found["alpha"] = -float(np.polyfit(np.log(ranks), np.log(l[ranks - 1].numpy()), 1)[0]) if len(ranks) > 2 else None
     variances = m.covariance.diagonal()
     found["top_share"] = float(variances.max() / variances.sum())
     with warnings.catch_warnings():
