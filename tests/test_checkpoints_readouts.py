@@ -151,7 +151,7 @@ def small(monkeypatch):
 
 
 def test_states_of_a_language_model_stand_at_the_separator_after_each_origin(small, levels):
-    found = {name: (states, tokens) for name, states, tokens in study.language_states(levels, ORIGINS, True)}
+    found = {name: (states, tokens) for name, states, tokens in study._language(levels, ORIGINS, True)}
     assert [*found] == ["block.0", "block.1", "final_norm"]
     ids = Numerals(small).ids(levels[2])
     assert all(ids[0, 1 + 3 * t + 2] == 11 for t in ORIGINS)  # a space

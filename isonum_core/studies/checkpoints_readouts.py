@@ -94,7 +94,7 @@ def run(config: Frozen) -> list[dict]:
     levels = stretches(config)
     rows = [_judged(levels, "values", True, "lags", 0, _lags(levels), np.arange(KNOWN, levels.shape[1] - AHEAD))]
     for network, load, origins in (
-        ("smollm2", language_states, np.arange(KNOWN, levels.shape[1] - AHEAD)),
+        ("smollm2", _language, np.arange(KNOWN, levels.shape[1] - AHEAD)),
         ("fracast", _series, np.arange(KNOWN, levels.shape[1] - AHEAD, EVERY)),
     ):
         for trained in (True, False):
@@ -235,7 +235,7 @@ States = list[tuple[str, Float[np.ndarray, "n d"], SinkMoments | None]]
 
 
 @torch.no_grad()
-def language_states(levels: Int[np.ndarray, "p T"], origins: Int[np.ndarray, "o"], trained: bool) -> States:
+def _language(levels: Int[np.ndarray, "p T"], origins: Int[np.ndarray, "o"], trained: bool) -> States:
     """States at the separator after each origin: there the first digit of the next value is foretold."""
     checkpoint = smollm2_or_twin(trained)
     numerals, known = Numerals(checkpoint), {site.name: site for site in find(checkpoint.model)}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import linalg, stats
 
 from isonum_core.lab.expectation import Expectation, Verdict
 from isonum_core.prose import interval
@@ -29,7 +29,7 @@ NUMBERS = (*FREE, *LABELLED, "elsewhere")
 SKILL, LEAST, WITH_DEPTH, DRAWS = 0.9, 4, 6, 500
 
 
-def read_table(table: pd.DataFrame) -> pd.DataFrame:
+def with_rivals(table: pd.DataFrame) -> pd.DataFrame:
     """The table with `part` (build or held), `kind` of world, the log of the tuned error, and `elsewhere`."""
     held = table.world.isin([*SERIES["held"], *TEXTS["held"]])
     text = table.world.isin([*TEXTS["build"], *TEXTS["held"]])
@@ -54,8 +54,8 @@ def over_sites(rows: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip([*CELL, "kind"], key, strict=True)) | dict(zip(NUMBERS, correlations(ranks)[0, 1:], strict=True))
         if len(part) >= WITH_DEPTH:
             depth = part.depth.to_numpy(float)
-            base = np.column_stack([np.ones(len(part)), depth, abs(depth - depth.mean())])
-            rest = ranks - base @ np.linalg.lstsq(base, ranks, rcond=None)[0]
+            base = linalg.orth(np.column_stack([np.ones(len(part)), depth, abs(depth - depth.mean())]))
+            rest = ranks - base @ (base.T @ ranks)
             with np.errstate(invalid="ignore"):
                 rest[:, abs(rest).max(0) < 1e-9] = np.nan
             given = correlations(rest)[0, 1:]
@@ -81,7 +81,7 @@ def proxies(each: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) ->
         }
         return found | {(c, "lead"): signs[c] * mean[c] - mean["elsewhere"] for c in FREE if c in mean}
 
-    return crossed_intervals(each, means, rng, FACTORS, draws).rename_axis(["number", "how"])
+    return crossed_intervals(each, means, rng, FACTORS, draws).rename_axis(["number", "how"]).sort_index()
 
 
 def beforehand(rows: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +121,7 @@ def foresight(told: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) 
                 found[end, "lead", way] = found[end, "error", "foretold"] - found[end, "error", way]
         return found
 
-    return crossed_intervals(told, scores, rng, FACTORS, draws).rename_axis(["end", "what", "way"])
+    return crossed_intervals(told, scores, rng, FACTORS, draws).rename_axis(["end", "what", "way"]).sort_index()
 
 
 def acted_on(rows: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +166,9 @@ def whitening(acted: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS)
             found |= {(*key, name): float(yes.mean()) for name, yes in shares.items()}
         return found
 
-    return crossed_intervals(acted, numbers, rng, FACTORS, draws).rename_axis(["readout", "amount", "what"])
+    return (
+        crossed_intervals(acted, numbers, rng, FACTORS, draws).rename_axis(["readout", "amount", "what"]).sort_index()
+    )
 
 
 class Proxies(NamedTuple):
@@ -179,7 +181,7 @@ class Proxies(NamedTuple):
 
 def judged_from(table: pd.DataFrame, part: str = "held", draws: int = DRAWS) -> Proxies:
     """Everything from the table of `proxy`; resamples start from seed 0."""
-    rows = read_table(table)
+    rows = with_rivals(table)
     rows = rows[rows.part == part]
     twice = rows[rows.few == 2 * rows.d]
     relations = {
