@@ -155,10 +155,10 @@ def test_worlds_of_texts_have_targets_of_their_own(monkeypatch):
 
 def test_halves_share_no_world_and_the_second_has_networks_of_its_own():
     configs = study.grid("cpu")
-    assert len(set(configs)) == len(configs) == 40 and study.grid("quick")[0].network in study.TRUNKS
+    assert len(set(configs)) == len(configs) == 36 and study.grid("quick")[0].network in study.TRUNKS
     of = {part: {c.network for c in configs if c.world in (*SERIES[part], *TEXTS[part])} for part in SERIES}
     assert of["build"] & of["held"] == {"minilm"} and not set(SERIES["build"]) & set(SERIES["held"])
-    assert set(NETS["held"]) <= of["held"] and all((c.trained, not c.trained) for c in configs)
+    assert set(NETS["held"]) <= of["held"] and sum(c.trained for c in configs) == 19
     assert len([c for c in study.grid("gpu") if c.seed]) == 2 * len([c for c in configs if c.network in study.TRUNKS])
     assert amounts(Proxy("ar1", "fracast", True, 0)) == (2 * 64, 12 * 64) and amounts(Proxy("ar1", "t5", True, 0)) == (
         64,

@@ -40,7 +40,7 @@ def made(rng, iso=0.0, static=1.0, own=0.05, loo=0.02, bend=0.0, off=None, follo
         for world in worlds:
             for network in networks:
                 for target in ("a", "b", "c", "d") if kind == "series" else ("e", "f", "g"):
-                    level = rng.normal()
+                    world_level = rng.normal()
                     for depth in range(SITES):
                         facts = {name: rng.normal() for name in (*FREE, *LABELLED)}
                         log = static * order[depth] + iso * facts["iso_score"] + own * rng.normal()
@@ -52,11 +52,11 @@ def made(rng, iso=0.0, static=1.0, own=0.05, loo=0.02, bend=0.0, off=None, follo
                         row |= {f"error_{name}": np.exp(log) for name in (*ACTED, "weak")}
                         for name in ENDS:
                             change = -0.5 + 0.2 * rng.normal()
+                            level = log if name == "tuned" else world_level
                             row |= {f"error_{name}": np.exp(level), f"error_few_{name}": np.exp(level - change)}
                             row |= {f"off_{way}_{name}": off[way] ** 2 for way in WAYS}
                             said = dict(left_out=level - change, foretold=level, curve=level + off["curve"])
                             row |= {f"{way}_{name}": np.exp(said[way] + 0.01 * rng.normal()) for way in WAYS}
-                        row["error_tuned"] = np.exp(log)
                         for name in ACTED:
                             white = follow * (place - 0.5) + 0.05 * rng.normal()
                             white *= 0.05 if name == "tuned" else 1

@@ -2,8 +2,8 @@
 
 A world is a set of independent rows with targets: fresh windows of one family of series (all its knobs), or short texts
 that packages and public sets carry. A network reads each row once and is read at every site: small patched nets in the
-last patch (t5, patchtst, gpt2; untrained, or trained for 300 steps on other windows of the family), Fracast at its last
-step; on texts SmolLM2 and MiniLM by the mean over tokens. Twins are untrained. Targets, of mean 0 and
+last patch (t5, patchtst, gpt2; trained for 300 steps on other windows of the family), Fracast at its last step, each
+beside an untrained twin; on texts MiniLM, with a twin, and SmolLM2 by the mean over tokens. Targets, of mean 0 and
 variance 1 over all rows of a world: natural ones, and planted ones, linear in the states of the network's last site,
 with noise of standard deviation 0.5: in the top tenth of its principal directions, the middle tenth, and the tenth
 from seven tenths on.
@@ -102,13 +102,14 @@ def grid(profile: str) -> list[Proxy]:
     """quick: one net. cpu: both halves. gpu: three seeds of the nets."""
     if profile == "quick":
         return [Proxy("ar2_period", "patchtst", False, 0)]
-    read = [(world, network) for part in SERIES for world in SERIES[part] for network in NETS[part]]
-    read += [(world, "fracast") for world in SERIES["held"][:3]]  # the others for want of time
+    read = [(world, network) for part in SERIES for world in SERIES[part][:3] for network in NETS[part]]
     read += [(world, "minilm") for part in TEXTS for world in TEXTS[part]]
     read += [(world, "smollm2") for world in TEXTS["held"]]
+    read += [(world, "fracast") for world in SERIES["held"][:2]]
+    read += [(world, network) for world in SERIES["held"][3:] for network in NETS["held"]]
     more = [(*pair, seed) for pair in read for seed in (1, 2) if pair[1] in TRUNKS and profile == "gpu"]
-    found = [(*pair, 0) for pair in read] + more
-    return [Proxy(world, network, trained, seed) for world, network, seed in found for trained in (True, False)]
+    found = [Proxy(*pair, trained, 0) for pair in read for trained in (True, False) if trained or pair[1] != "smollm2"]
+    return found + [Proxy(world, network, trained, seed) for world, network, seed in more for trained in (True, False)]
 
 
 def run(config: Proxy) -> list[dict]:
