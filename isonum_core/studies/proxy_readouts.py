@@ -8,6 +8,7 @@ is fixed.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -176,16 +177,11 @@ def foretold(a: Aligned, name: str, n: int) -> list[float | None]:
 
     None where the rows resolve none of them.
     """
-    found = []
-    for j in range(a.targets.shape[1]):
-        one, told = a._replace(targets=a.targets[:, j : j + 1]), []
-        for readout in READOUTS[name](a.spectrum):
-            try:
-                told.append(float(leave_one_out(one, readout, n).mean()))
-            except IsonumError:
-                continue
-        found.append(min(told, default=None))
-    return found
+    told = []
+    for readout in READOUTS[name](a.spectrum):
+        with contextlib.suppress(IsonumError):
+            told.append(leave_one_out(a, readout, n, each=True).mean(0))
+    return torch.stack(told).min(0).values.tolist() if told else [None] * a.targets.shape[1]
 
 
 def shares_of_gcv(a: Aligned, name: str, even: bool) -> list[float]:
