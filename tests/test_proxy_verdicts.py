@@ -109,14 +109,23 @@ def test_foresight_is_one_less_the_misses(rng):
     rows = with_rivals(made(rng))
     told = beforehand(rows)
     found = foresight(told, rng, DRAWS)
-    part = told[told.end == "weak"]
+    part = told[told["end"] == "weak"]
     spread = np.square(part.measured - part.measured.mean()).sum()
     assert found.value["weak", "error", "foretold"] == pytest.approx(1 - 0.01 * len(part) / spread)
     assert found.value["tuned", "change", "left_out"] == 0 and found.value["weak", "change", "foretold"] > 0.9
     wanted = found.value["weak", "error", "foretold"] - found.value["weak", "error", "curve"]
     assert found.value["weak", "lead", "curve"] == pytest.approx(wanted)
+    assert found.value["weak", "rank", "foretold"] == pytest.approx(
+        stats.spearmanr(part.change, part["foretold change"])[0]
+    )
+    np.testing.assert_allclose(part.factor - part.left_out, np.log((1 - 32 / 63) / (1 - 32 / 383)))
+    lead = found.value["weak", "first", "foretold"] - found.value["weak", "first", "factor"]
+    assert found.value["weak", "first lead", "factor"] == pytest.approx(lead) and lead > 0
+    assert found.value["weak", "change", "hindsight"] == pytest.approx(
+        part.change.mean() ** 2 / np.square(part.change).mean()
+    )
     rows["foretold_weak"] = np.nan  # what was not resolved enters for no way
-    assert set(beforehand(rows).end) == {"tuned", "stopped"}
+    assert set(beforehand(rows)["end"]) == {"tuned", "stopped"}
 
 
 def test_whitening_is_told_by_read_out_and_amount(rng):
@@ -171,7 +180,7 @@ def test_every_judge_says_yes_and_no(rng, which, held, change):
 def test_a_change_that_is_not_foretold_is_not_as_expected(rng):
     table = made(rng)
     for name in ENDS:
-        table[f"foretold_{name}"] = table[f"left_out_{name}"]
+        table[f"foretold_{name}"] = table[f"left_out_{name}"] * np.exp(0.01 * rng.normal(size=len(table)))
     assert judged(EXPECTED, judged_from(table, draws=DRAWS)).verdicts[5].held is False
 
 

@@ -4,7 +4,8 @@ A cell is a world, a network, trained or not, and a target. For a relation a cel
 ridge errs less than SKILL of the target's variance. Over its sites Spearman's correlation of each number with the log
 of that error; then the mean over cells, and a bootstrap crossed over networks, worlds and targets. `elsewhere` is the
 static ranking: the mean rank of a site by its error in other worlds on other targets. `given depth`: ranks less what is
-linear in depth and in the distance from the middle, in cells of six sites or more.
+linear in depth and in the distance from the middle, in cells of six sites or more. Added after part of `held` was
+seen: `factor`, `hindsight` and `rank` of `foresight`, against which its leads look smaller. No verdict was changed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from isonum_core.studies.proxy_readouts import FREE, LABELLED
 CELL = ["network", "trained", "world", "target"]
 FACTORS = ["network", "world", "target"]
 NUMBERS = (*FREE, *LABELLED, "elsewhere")
-SKILL, LEAST, WITH_DEPTH, DRAWS = 0.9, 4, 6, 500
+FIRST = ("first", "first lead", "factor")
+SKILL, LEAST, WITH_DEPTH, DRAWS = 0.9, 4, 6, 300
 
 
 def with_rivals(table: pd.DataFrame) -> pd.DataFrame:
@@ -56,9 +58,8 @@ def over_sites(rows: pd.DataFrame) -> pd.DataFrame:
             depth = part.depth.to_numpy(float)
             base = linalg.orth(np.column_stack([np.ones(len(part)), depth, abs(depth - depth.mean())]))
             rest = ranks - base @ (base.T @ ranks)
-            with np.errstate(invalid="ignore"):
-                rest[:, abs(rest).max(0) < 1e-9] = np.nan
-            given = correlations(rest)[0, 1:]
+            nothing = abs(rest).max(0) < 1e-9  # left of it: no correlation, as in `partial_correlation`
+            given = np.where(nothing, 0.0, correlations(np.where(nothing, np.nan, rest))[0])[1:]
             row |= {f"{name} given depth": value for name, value in zip(NUMBERS, given, strict=True)}
         found.append(row)
     return pd.DataFrame(found)
@@ -68,33 +69,42 @@ def proxies(each: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) ->
     """Means of `over_sites` over cells, with intervals: by (number, how), how "plain", "given depth" or "lead".
 
     The lead is that of a number without labels over `elsewhere`, the number turned so that its mean is above zero,
-    which favours it. Numbers that are defined in no cell are left out.
+    which favours it. A number that one of the networks lacks in every cell is left out.
     """
-    columns = [f"{name}{end}" for name in NUMBERS for end in ("", " given depth")]
-    columns = [name for name in columns if name in each and each[name].notna().any()]
-    signs = np.sign(each[columns].mean())
+    parts = []
+    for how, end in (("plain", ""), ("given depth", " given depth")):
+        own = each.dropna(subset=f"elsewhere{end}")
+        names = {f"{name}{end}": name for name in NUMBERS}
+        names = {c: name for c, name in names.items() if own.groupby("network")[c].count().min() > 0}
 
-    def means(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-        mean = rows[columns].mean()
-        found = {
-            (c.removesuffix(" given depth"), "given depth" if " given" in c else "plain"): mean[c] for c in columns
-        }
-        return found | {(c, "lead"): signs[c] * mean[c] - mean["elsewhere"] for c in FREE if c in mean}
+        signs = np.sign(own[[*names]].mean())
 
-    return crossed_intervals(each, means, rng, FACTORS, draws).rename_axis(["number", "how"]).sort_index()
+        def means(rows: pd.DataFrame, how=how, names=names, signs=signs) -> dict[tuple[str, str], float]:
+            mean = rows[[*names]].mean()
+            found = {(name, how): mean[c] for c, name in names.items()}
+            leads = {(c, "lead"): signs[c] * mean[c] - mean["elsewhere"] for c in FREE if c in names}
+            return found | leads  # with depth held fixed the columns have other names, and no lead is taken
+
+        parts.append(crossed_intervals(own[[*FACTORS, *names]], means, rng, FACTORS, draws))
+    return pd.concat(parts).rename_axis(["number", "how"]).sort_index()
 
 
 def beforehand(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a site, target and end, where all WAYS say something: `measured` log error at `many`, and its `change`
-    from `few`; of each way what it says of both (`<way>`, `<way> change`) and `<way> off`, its mean squared miss."""
+    from `few`; of each way what it says of both (`<way>`, `<way> change`) and `<way> off`, its mean squared miss.
+
+    `factor`: left_out times what n / (n - d) changes by, which is all that more rows do to least squares.
+    """
     parts = []
     for end in ENDS:
         log = {way: np.log(rows[f"{way}_{end}"]) for way in WAYS}
+        shrinks = np.log((1 - rows.d / (rows.few - 1)) / (1 - rows.d / (rows.many - 1)))
         part = rows[[*CELL, "kind", "site", "d", "few", "many"]].assign(
             end=end,
             measured=np.log(rows[f"error_{end}"]),
             change=np.log(rows[f"error_{end}"] / rows[f"error_few_{end}"]),
             **log,
+            factor=log["left_out"] + shrinks,
             **{f"{way} change": log[way] - log["left_out"] for way in WAYS},
             **{f"{way} off": rows[f"off_{way}_{end}"] for way in WAYS},
         )
@@ -103,22 +113,32 @@ def beforehand(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def foresight(told: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
-    """R² by (end, what, way): `error`, about the line where said is measured, over all draws; `change`, 1 less the
-    squared misses of the change over those of saying none (so left_out has 0); `lead` of foretold over a way in the
-    first."""
-    names = ["measured", "change", *(f"{way}{end}" for way in WAYS for end in (" off", " change"))]
+    """What is said beforehand against what came, by (end, what, way).
+
+    error    R² about the line where said is measured, over all draws; lead: of foretold over the way, in this
+    change   1 less the squared misses of the change over those of saying none; hindsight: of the mean change
+    rank     Spearman's correlation of the change that is said with that which came
+    first    R² of the first draw alone, where factor can be compared; first lead: of foretold over the way, in this
+    """
+    names = ["measured", "change", *WAYS, "factor", *(f"{way}{end}" for way in WAYS for end in (" off", " change"))]
+    at = {name: i for i, name in enumerate(names)}
 
     def scores(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
-        found = {}
-        for end, part in rows.groupby("end"):
-            x = part[names]
-            spread = np.square(x.measured - x.measured.mean()).sum()
+        found, values, ends = {}, rows[names].to_numpy(), rows["end"].to_numpy()
+        for end in ENDS:
+            x = values[ends == end].T
+            y, change = x[0], x[1]
+            spread, moved = np.square(y - y.mean()).sum(), np.square(change).sum()
             for way in WAYS:
-                found[end, "error", way] = 1 - x[f"{way} off"].sum() / spread
-                missed = np.square(x[f"{way} change"] - x.change).sum()
-                found[end, "change", way] = 1 - missed / np.square(x.change).sum()
-            for way in ("left_out", "curve"):
-                found[end, "lead", way] = found[end, "error", "foretold"] - found[end, "error", way]
+                found[end, "error", way] = 1 - x[at[f"{way} off"]].sum() / spread
+                found[end, "change", way] = 1 - np.square(x[at[f"{way} change"]] - change).sum() / moved
+                if way != "left_out":
+                    found[end, "rank", way] = stats.spearmanr(x[at[f"{way} change"]], change).statistic
+            found[end, "change", "hindsight"] = 1 - np.square(change - change.mean()).sum() / moved
+            for way in (*WAYS, "factor"):
+                found[end, "first", way] = 1 - np.square(x[at[way]] - y).sum() / spread
+            for what, lead, way in (("error", "lead", "left_out"), ("error", "lead", "curve"), FIRST):
+                found[end, lead, way] = found[end, what, "foretold"] - found[end, what, way]
         return found
 
     return crossed_intervals(told, scores, rng, FACTORS, draws).rename_axis(["end", "what", "way"]).sort_index()
@@ -157,24 +177,26 @@ def istar_acted(istar: pd.DataFrame, d: int = 32) -> pd.DataFrame:
 def whitening(acted: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
     """By (readout, amount, what): Spearman's `rho` of white with place; shares that it helps, harms (|z| > 2 as if each
     stood alone) and that change by more than a tenth, `large`."""
+    groups = acted.groupby(["readout", "amount"])
 
     def numbers(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
-        found = {}
-        for key, part in rows.groupby(["readout", "amount"]):
-            found[*key, "rho"] = correlations(stats.rankdata(part[["white", "place"]], axis=0))[0, 1]
-            shares = dict(helps=part.z < -2, harms=part.z > 2, large=part.white.abs() > np.log(1.1))
+        found, code = {}, rows["code"].to_numpy()
+        white, where, z = (rows[name].to_numpy() for name in ("white", "place", "z"))
+        for i, key in enumerate(groups.groups):
+            own = code == i
+            found[*key, "rho"] = stats.spearmanr(white[own], where[own]).statistic
+            shares = dict(helps=z[own] < -2, harms=z[own] > 2, large=abs(white[own]) > np.log(1.1))
             found |= {(*key, name): float(yes.mean()) for name, yes in shares.items()}
         return found
 
-    return (
-        crossed_intervals(acted, numbers, rng, FACTORS, draws).rename_axis(["readout", "amount", "what"]).sort_index()
-    )
+    found = crossed_intervals(acted.assign(code=groups.ngroup()), numbers, rng, FACTORS, draws)
+    return found.rename_axis(["readout", "amount", "what"]).sort_index()
 
 
 class Proxies(NamedTuple):
     """What judges the expectations, of one half. The last two of networks whose `few` is 2 d: nets and Fracast."""
 
-    relations: dict[str, pd.DataFrame]  # by kind of world: `proxies`
+    relations: dict[str, pd.DataFrame]  # `proxies`, by kind of world
     foresight: pd.DataFrame
     whitening: pd.DataFrame
 
@@ -183,10 +205,8 @@ def judged_from(table: pd.DataFrame, part: str = "held", draws: int = DRAWS) -> 
     """Everything from the table of `proxy`; resamples start from seed 0."""
     rows = with_rivals(table)
     rows = rows[rows.part == part]
-    twice = rows[rows.few == 2 * rows.d]
-    relations = {
-        kind: proxies(each, np.random.default_rng(0), draws) for kind, each in over_sites(rows).groupby("kind")
-    }
+    twice, each = rows[rows.few == 2 * rows.d], over_sites(rows).groupby("kind")
+    relations = {kind: proxies(own, np.random.default_rng(0), draws) for kind, own in each}
     told = foresight(beforehand(twice), np.random.default_rng(0), draws)
     return Proxies(relations, told, whitening(acted_on(twice), np.random.default_rng(0), draws))
 
@@ -222,7 +242,7 @@ def _nearer(end: str, holds):
 
 
 def _change_told(found: Proxies) -> Verdict:
-    rows = found.foresight.xs("change", level="what").drop(index="left_out", level="way")
+    rows = found.foresight.xs("change", level="what").drop(index=["left_out", "hindsight"], level="way")
     held = all(rows.value[end, "foretold"] > max(0.5, rows.value[end, "curve"]) for end in ENDS)
     words = "; ".join(f"{end}, {way} {_printed(row)}" for (end, way), row in rows.iterrows())
     return Verdict(decided(held, *rows.value), words)
