@@ -112,8 +112,8 @@ def test_log_me_is_the_largest_evidence(rng, n):
         alpha, beta = np.exp(logs)
         k = alpha * np.eye(x.shape[1]) + beta * x.T @ x
         m = beta * np.linalg.solve(k, x.T @ y)
-        fit = n / 2 * np.log(beta / 2 / np.pi) + x.shape[1] / 2 * np.log(alpha) - np.linalg.slogdet(k)[1] / 2
-        return (fit - beta / 2 * np.square(y - x @ m).sum() - alpha / 2 * (m @ m)) / n
+        fit = (n - 1) / 2 * np.log(beta / 2 / np.pi) + x.shape[1] / 2 * np.log(alpha) - np.linalg.slogdet(k)[1] / 2
+        return (fit - beta / 2 * np.square(y - x @ m).sum() - alpha / 2 * (m @ m)) / (n - 1)
 
     for j, value in enumerate(log_me(a)):
         best = max(

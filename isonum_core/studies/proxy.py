@@ -91,6 +91,11 @@ class Proxy:
     seed: int
 
 
+def provisional(config: Proxy) -> set[str]:
+    """What whitening does, of a net: its first site holds few directions, and whitening blows up what is rounding."""
+    return {name for name in COLUMNS if name.startswith(("white", "sure"))} if config.network in TRUNKS else set()
+
+
 class World(NamedTuple):
     """Rows, in random order: windows of a series or texts; and their natural targets, a column a name."""
 

@@ -109,10 +109,10 @@ def free_numbers(h: Float[Tensor, "n d"]) -> dict[str, float | None]:
 def log_me(a: Aligned) -> list[float]:
     """Log evidence a row of a linear model, for each target: strength of weights and noise at their maximum.
 
-    You et al. 2021; centred states and targets, one target at a time.
+    You et al. 2021, on what centring leaves: freedom, not n, independent rows, or few rows would be fitted for ever.
     """
     s, z = a.spectrum * a.freedom, (a.states.mT @ a.targets).square() / (a.spectrum * a.freedom)[:, None]
-    found, n, d = [], len(a.states), len(a.spectrum)
+    found, n, d = [], a.freedom, len(a.spectrum)
     for j, total in enumerate(a.targets.square().sum(0)):
         alpha, beta = torch.ones((), dtype=torch.float64), 1 / (total / n)
         for _ in range(200):
