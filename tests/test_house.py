@@ -22,12 +22,12 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3410,
+    SMALL: 3415,
     ("worlds",): 1800,
     ("networks",): 1890,
     ("statistics",): 420,
     ("lab",): 610,
-    ("studies",): 5080,
+    ("studies",): 5830,
     ("commands", "__main__"): 1660,
 }
 # What every study is made of, so every study's file has it.
