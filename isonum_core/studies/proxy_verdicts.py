@@ -92,7 +92,6 @@ def proxies(each: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) ->
 def beforehand(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a site, target and end, where all WAYS say something: `measured` log error at `many`, and its `change`
     from `few`; of each way what it says of both (`<way>`, `<way> change`) and `<way> off`, its mean squared miss.
-
     `factor`: left_out times what n / (n - d) changes by, which is all that more rows do to least squares.
     """
     parts = []
@@ -125,7 +124,7 @@ def foresight(told: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) 
 
     def scores(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
         found, values, ends = {}, rows[names].to_numpy(), rows["end"].to_numpy()
-        for end in ENDS:
+        for end in set(ends):  # a resample may have none: networks and worlds are not all combined
             x = values[ends == end].T
             y, change = x[0], x[1]
             spread, moved = np.square(y - y.mean()).sum(), np.square(change).sum()
@@ -183,7 +182,8 @@ def whitening(acted: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS)
         found, code = {}, rows["code"].to_numpy()
         white, where, z = (rows[name].to_numpy() for name in ("white", "place", "z"))
         for i, key in enumerate(groups.groups):
-            own = code == i
+            if not (own := code == i).any():
+                continue
             found[*key, "rho"] = stats.spearmanr(white[own], where[own]).statistic
             shares = dict(helps=z[own] < -2, harms=z[own] > 2, large=abs(white[own]) > np.log(1.1))
             found |= {(*key, name): float(yes.mean()) for name, yes in shares.items()}
