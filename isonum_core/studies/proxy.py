@@ -76,7 +76,8 @@ COLUMNS = (
     *(f"white_told_{name}" for name in ("fixed", "stopped")),
     *(f"{off}{way}_{name}" for off in ("", "off_") for way in WAYS for name in ENDS),
 )
-TOLERANCES = {name: {"cpu": 5e-2, "cuda": 2e-1} for name in COLUMNS}
+# Ten times what sums in another order (SSE4.1 in the place of AVX) moved, in five configurations of four networks.
+TOLERANCES = {name: {"cpu": 2e-2, "cuda": 2e-1} for name in COLUMNS}
 TOLERANCES |= {name: {"cpu": 0.2, "cuda": 1.0} for name in COLUMNS if name.startswith("sure")}
 MAY_BE_MISSING = {"two_nn", "alpha", *(f"{off}foretold_{name}" for off in ("", "off_") for name in ENDS)}
 
