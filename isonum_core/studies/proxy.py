@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import transformers
 from jaxtyping import Float
 from torch import Tensor
 
@@ -285,5 +284,5 @@ def minilm_or_twin(trained: bool) -> Checkpoint:
         return found
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(TWIN)
-        twin = transformers.AutoModel.from_config(found.model.config).eval()
+        twin = type(found.model)(found.model.config).eval()
     return Checkpoint(twin, found.tokenizer, found.provenance)
