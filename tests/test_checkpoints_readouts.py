@@ -123,7 +123,7 @@ def test_states_of_values_are_the_last_32_levels(levels):
 
 def test_fracast_sees_everything_up_to_each_origin_and_nothing_after(levels, monkeypatch):
     met = []
-    monkeypatch.setattr(study, "_fracast", lambda trained: None)
+    monkeypatch.setattr(study, "fracast_or_twin", lambda trained: None)
     monkeypatch.setattr(study, "fracast_states", lambda model, x: met.append(x.numpy()) or {"embed": x[:, -2:]})
     [(site, states, tokens)] = study._series(levels, ORIGINS, True)
     assert site == "embed" and tokens is None
@@ -145,9 +145,9 @@ def small(monkeypatch):
     checkpoint = Checkpoint(model, tokenizer, {})
     monkeypatch.setattr(study, "smollm2", lambda: checkpoint)
     monkeypatch.setattr(study, "BLOCKS", (0, 1))
-    study._smollm2.cache_clear()
+    study.smollm2_or_twin.cache_clear()
     yield checkpoint
-    study._smollm2.cache_clear()
+    study.smollm2_or_twin.cache_clear()
 
 
 def test_states_of_a_language_model_stand_at_the_separator_after_each_origin(small, levels):
@@ -165,12 +165,12 @@ def test_states_of_a_language_model_stand_at_the_separator_after_each_origin(sma
 
 def test_the_twin_has_the_same_form_and_weights_of_its_own_seed(small):
     torch.manual_seed(5)
-    twin = study._smollm2(False).model
+    twin = study.smollm2_or_twin(False).model
     assert [p.shape for p in twin.parameters()] == [p.shape for p in small.model.parameters()]
     torch.manual_seed(study.TWIN)
     want = transformers.LlamaForCausalLM(small.model.config)
     assert all(torch.equal(a, b) for a, b in zip(twin.parameters(), want.parameters(), strict=True))
-    assert study._smollm2(True) is small and not twin.training
+    assert study.smollm2_or_twin(True) is small and not twin.training
 
 
 def test_a_row_is_an_error_ratio_and_a_state_that_tells_the_target_has_none(levels, rng):

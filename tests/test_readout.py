@@ -199,6 +199,17 @@ def test_extrapolation_to_the_rows_at_hand_changes_nothing(rng):
         assert gcv(a, readout, 40).item() == pytest.approx(gcv(a, readout).item(), rel=1e-8)
 
 
+@pytest.mark.parametrize("n", [None, 90])
+def test_each_target_by_itself(rng, n):
+    a = aligned(*_rows(rng, 40, m=2))
+    for readout, spread in ((READOUTS["ridge"], False), (READOUTS["early"], True)):
+        both = leave_one_out(a, readout, n, spread, each=True)
+        for j in range(2):
+            one = a._replace(targets=a.targets[:, j : j + 1])
+            np.testing.assert_allclose(both[:, j], leave_one_out(one, readout, n, spread), rtol=1e-9)
+        np.testing.assert_allclose(both.sum(1), leave_one_out(a, readout, n, spread), rtol=1e-9)
+
+
 def test_extrapolation_of_least_squares_is_known(rng):
     a = aligned(*_rows(rng, 41), intercept=True)
     ratio = leave_one_out(a, ridge(0.0), 101) / leave_one_out(a, ridge(0.0))

@@ -237,7 +237,7 @@ States = list[tuple[str, Float[np.ndarray, "n d"], SinkMoments | None]]
 @torch.no_grad()
 def _language(levels: Int[np.ndarray, "p T"], origins: Int[np.ndarray, "o"], trained: bool) -> States:
     """States at the separator after each origin: there the first digit of the next value is foretold."""
-    checkpoint = _smollm2(trained)
+    checkpoint = smollm2_or_twin(trained)
     numerals, known = Numerals(checkpoint), {site.name: site for site in find(checkpoint.model)}
     wanted = [known[name] for name in (*(f"block.{i}" for i in BLOCKS), "final_norm")]
     step = numerals.digits + 1
@@ -263,12 +263,15 @@ def _series(levels: Int[np.ndarray, "p T"], origins: Int[np.ndarray, "o"], train
     for i, t in enumerate(origins):
         windows[:, i, length - t - 1 :] = levels[:, : t + 1]
     # Four at a time: every window is padded to 2048 steps, and few of them fit in a cache.
-    parts = [fracast_states(_fracast(trained), x) for x in torch.from_numpy(windows.reshape(-1, length)).split(4)]
+    parts = [
+        fracast_states(fracast_or_twin(trained), x) for x in torch.from_numpy(windows.reshape(-1, length)).split(4)
+    ]
     return [(name, torch.cat([part[name] for part in parts]).double().numpy(), None) for name in parts[0]]
 
 
 @cache
-def _smollm2(trained: bool) -> Checkpoint:
+def smollm2_or_twin(trained: bool) -> Checkpoint:
+    """SmolLM2, or the same architecture with random weights."""
     found = smollm2()
     if trained:
         return found
@@ -279,7 +282,8 @@ def _smollm2(trained: bool) -> Checkpoint:
 
 
 @cache
-def _fracast(trained: bool):
+def fracast_or_twin(trained: bool):
+    """Fracast's model, or the same architecture with random weights."""
     model = copy.copy(fracast().model)
     if not trained:
         folder = Path(sys.modules["fracast"].__file__).parent / "weights"

@@ -100,21 +100,26 @@ def left_out(a: Aligned, penalties: Complex[Tensor, " J"]) -> Complex[Tensor, "n
     return left / (a.freedom / n - leverage / a.freedom)[:, None]
 
 
-def leave_one_out(a: Aligned, readout: Readout, n: int | None = None, spread: bool = False) -> Float[Tensor, " n"]:
+def leave_one_out(
+    a: Aligned, readout: Readout, n: int | None = None, spread: bool = False, each: bool = False
+) -> Float[Tensor, "n *m"]:
     """Squared error of each row left out; with n, what it would be on average had n rows been learned from.
 
-    `readout` is that at n. With `spread` numbers of the same mean whose standard error over rows is that of the mean:
-    each row counts for what it teaches too. Raises IsonumError where these rows do not resolve what n would learn.
+    Summed over targets, or `each` by itself. `readout` is that at n. With `spread` numbers of the same mean whose
+    standard error over rows is that of the mean: each row counts for what it teaches too. Raises IsonumError where
+    these rows do not resolve what n would learn.
     """
     penalties, factor = _matched(a.spectrum, a, readout, n)
     left, x = left_out(a, penalties) * readout.weights, a.states
     pull = left @ factor
-    errors = (pull * left).sum((1, 2)).real
+    errors = (pull * left).sum(2).real
+    errors = errors if each else errors.sum(1)
     if not spread:
         return errors
     slopes = torch.einsum("nr,nmj->rmj", x.to(pull), pull / a.freedom) / (a.spectrum[:, None, None] + penalties)
-    taught = (torch.einsum("nr,rmj->nmj", x.to(pull), slopes) * left).sum((1, 2)).real
-    return errors - 2 * (taught - taught.mean())
+    taught = (torch.einsum("nr,rmj->nmj", x.to(pull), slopes) * left).sum(2).real
+    taught = taught if each else taught.sum(1)
+    return errors - 2 * (taught - taught.mean(0))
 
 
 def gcv(a: Aligned, readout: Readout, n: int | None = None, spectrum: Spectrum | None = None) -> Float[Tensor, ""]:

@@ -1,0 +1,191 @@
+"""What is asked of one site: how its read-outs err on new rows, and what the rows that taught them say beforehand.
+
+Read-outs: ridge with the penalty that leaving one out prefers (`tuned`), a tenth (`fixed`) or a thousandth (`weak`) of
+the mean eigenvalue; gradient descent from zero at rate 1 / (largest eigenvalue), its steps preferred likewise (`timed`)
+or STEPS of them (`stopped`). Whitening is fitted on the rows that teach; it keeps the mean eigenvalue, and with it what
+is fixed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.optimize import nnls
+from torch import Tensor
+
+from isonum_core.errors import IsonumError, WeakNumberWarning
+from isonum_core.geometry.moments import Moments
+from isonum_core.geometry.neighbours import two_nn
+from isonum_core.geometry.scores import effective_rank, iso_score, mean_cosine, mean_share
+from isonum_core.theory.readout import Aligned, Readout, aligned, early_stopped, gcv, leave_one_out, left_out, ridge
+
+STEPS = 32
+PENALTIES, TIMES = 10.0 ** np.arange(-5, 2.5, 0.5), 2.0 ** np.arange(11, -1, -1)  # the strongest last
+READOUTS: dict[str, Callable[[Tensor], list[Readout]]] = {
+    "tuned": lambda l: [ridge(float(p * l.mean())) for p in PENALTIES],
+    "fixed": lambda l: [ridge(float(l.mean() / 10))],
+    "weak": lambda l: [ridge(float(l.mean() / 1000))],
+    "timed": lambda l: [early_stopped(float(t / l[0])) for t in TIMES],
+    "stopped": lambda l: [early_stopped(float(STEPS / l[0]))],
+}
+FREE = ("iso_score", "mean_cosine", "mean_share", "two_nn", "rank_me", "effective_rank", "alpha", "top_share")
+LABELLED = ("log_me", "train", "gcv", "loo")
+SHARES, SUBSETS = (0.25, 0.375, 0.5, 0.75), 8  # of the curve fitted to subsamples
+TIE = 1.001  # of equally good ones the strongest is taken: where all are equal, rounding would choose
+
+
+class Taught(NamedTuple):
+    """Rows that teach, in their own basis, and the way into it: `basis` maps centred states to `cloud.states`."""
+
+    cloud: Aligned
+    centre: Float[Tensor, " d"]
+    middle: Float[Tensor, " m"]
+    basis: Float[Tensor, "d r"]
+
+    @classmethod
+    def of(cls, h: Float[Tensor, "n d"], y: Float[Tensor, "n m"]) -> Taught:
+        """IsonumError without three rows that differ."""
+        a = aligned(h, y)
+        return cls(a, h.mean(0), y.mean(0), (h - h.mean(0)).mT @ a.states / (a.spectrum * a.freedom))
+
+    def misses(self, h: Float[Tensor, "k d"], y: Float[Tensor, "k m"], filters: Float[Tensor, "r m"]) -> Tensor:
+        """Residuals (k, m) of other rows, each target under its own filter."""
+        a = self.cloud
+        weights = filters * (a.states.mT @ a.targets / a.freedom) / a.spectrum[:, None]
+        return y - self.middle - (h - self.centre) @ self.basis @ weights
+
+
+def whitened(a: Aligned) -> Aligned:
+    """The same rows with all eigenvalues equal to their mean."""
+    even = torch.full_like(a.spectrum, float(a.spectrum.mean()))
+    return a._replace(states=a.states * (even / a.spectrum).sqrt(), spectrum=even)
+
+
+def preferred(a: Aligned, readouts: list[Readout]) -> tuple[Int[Tensor, " m"], Float[Tensor, "g m"]]:
+    """For each target the place of the read-out that leaving one out prefers; and every mean squared error left out."""
+    errors = torch.stack([(left_out(a, r.penalties) @ r.weights).real.square().mean(0) for r in readouts])
+    good = errors <= TIE * errors.min(0).values
+    return (good * torch.arange(1, len(readouts) + 1)[:, None]).argmax(0), errors
+
+
+def filters_of(a: Aligned, name: str) -> tuple[Float[Tensor, "r m"], Float[Tensor, " m"]]:
+    """Filters of one of READOUTS, a column a target, and the mean squared error left out of each."""
+    readouts = READOUTS[name](a.spectrum)
+    place, errors = preferred(a, readouts)
+    return torch.stack([r.filter(a.spectrum) for r in readouts])[place].mT, errors.gather(0, place[None])[0]
+
+
+def free_numbers(h: Float[Tensor, "n d"]) -> dict[str, float | None]:
+    """FREE: what states say without labels. Missing: two_nn where distances repeat, alpha below 14 directions.
+
+    rank_me: exp entropy of the singular values, uncentred (Garrido et al. 2023); effective_rank: of the eigenvalues of
+    the covariance (matrix entropy); alpha: minus the slope of log eigenvalue on log rank, ranks 5 to r / 2, at most 100
+    (Agrawal et al. 2022; the range is ours); top_share: the variance in the strongest coordinate (not direction).
+    """
+    m = Moments.of(h)
+    found = {f.__name__: float(f(m)) for f in (iso_score, mean_cosine, mean_share, effective_rank)}
+    shares = torch.linalg.svdvals(h)
+    found["rank_me"] = float(torch.special.entr(shares / shares.sum()).sum().exp())
+    l = aligned(h, h[:, :1]).spectrum
+    ranks = np.arange(5, min(100, len(l) // 2) + 1)
+    found["alpha"] = -float(np.polyfit(np.log(ranks), np.log(l[ranks - 1].numpy()), 1)[0]) if len(ranks) > 2 else None
+    variances = m.covariance.diagonal()
+    found["top_share"] = float(variances.max() / variances.sum())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", WeakNumberWarning)
+        try:
+            found["two_nn"] = two_nn(h.unique(dim=0))
+        except IsonumError:
+            found["two_nn"] = None
+    return {name: found[name] for name in FREE}
+
+
+def log_me(a: Aligned) -> list[float]:
+    """Log evidence a row of a linear model, for each target: strength of weights and noise at their maximum.
+
+    You et al. 2021, on what centring leaves: freedom, not n, independent rows, or few rows would be fitted for ever.
+    """
+    s, z = a.spectrum * a.freedom, (a.states.mT @ a.targets).square() / (a.spectrum * a.freedom)[:, None]
+    found, n, d = [], a.freedom, len(a.spectrum)
+    for j, total in enumerate(a.targets.square().sum(0)):
+        alpha, beta = torch.ones((), dtype=torch.float64), 1 / (total / n)
+        for _ in range(200):
+            t = (alpha / beta).clamp_max(1e9 * s[0])  # where nothing is linear the strength has no maximum
+            m2 = (s * z[:, j] / (t + s).square()).sum()
+            r2 = (z[:, j] * (t / (t + s)).square()).sum() + (total - z[:, j].sum()).clamp_min(0)
+            gamma = (s / (s + t)).sum()
+            beta = (n - gamma) / r2
+            alpha = (gamma / m2).clamp_max(1e9 * s[0] * beta)
+        fit = d * alpha.log() + n * (beta / (2 * torch.pi)).log() - (alpha + beta * s).log().sum()
+        found.append(float(fit - beta * r2 - alpha * m2) / (2 * n))
+    return found
+
+
+def place(a: Aligned) -> Float[Tensor, " m"]:
+    """A, where each target lies: 1 in the strongest direction alone, 0 in the weakest, 1/2 if spread over all evenly.
+
+    Area under the cumulative power of what tuned ridge learns (Canatar et al. 2021 draw that curve): its power in each
+    direction against the direction's rank. With few rows weak directions are not learned, so A leans to 1.
+    """
+    power = (filters_of(a, "tuned")[0] * (a.states.mT @ a.targets)).square() / a.spectrum[:, None]
+    rank = (torch.arange(len(a.spectrum), dtype=torch.float64) + 0.5) / len(a.spectrum)
+    return 1 - (rank @ power) / power.sum(0)
+
+
+def curve(sizes: Float[np.ndarray, "k"], errors: Float[np.ndarray, "k"], n: int) -> float:
+    """The error at n of the power law a + b size^-c, a and b not below zero, that is nearest in relative squares."""
+    fits = []
+    for c in np.linspace(0.05, 3, 60):
+        design = np.column_stack([np.ones(len(sizes)), (sizes / sizes[-1]) ** -c])
+        (a, b), rest = nnls(design / errors[:, None], np.ones(len(sizes)))
+        fits.append((rest, a + b * (n / sizes[-1]) ** -c))
+    return float(min(fits)[1])
+
+
+def subsampled(
+    h: Float[Tensor, "n d"], y: Float[Tensor, "n m"], names: list[str], n: int, rng: np.random.Generator
+) -> dict[str, list[float]]:
+    """What `curve` says of n rows: errors of SUBSETS subsets of each size on the rows left, and all rows left out."""
+    sizes = [round(share * len(h)) for share in SHARES]
+    errors = {name: [] for name in names}
+    for size in sizes:
+        met = {name: [] for name in names}
+        for _ in range(SUBSETS):
+            order = torch.from_numpy(rng.permutation(len(h)))
+            some, rest = order[:size], order[size:]
+            taught = Taught.of(h[some], y[some])
+            for name in names:
+                filters, _ = filters_of(taught.cloud, name)
+                met[name].append(taught.misses(h[rest], y[rest], filters).square().mean(0))
+        for name in names:
+            errors[name].append(torch.stack(met[name]).mean(0))
+    whole, said = Taught.of(h, y).cloud, {}
+    for name in names:
+        points = torch.stack([*errors[name], filters_of(whole, name)[1]]).numpy()
+        said[name] = [curve(np.array([*sizes, len(h)], float), column, n) for column in points.T]
+    return said
+
+
+def foretold(a: Aligned, name: str, n: int) -> list[float | None]:
+    """What each target's error would be had n rows taught: `leave_one_out` at n, least over the read-outs of a name.
+
+    None where the rows resolve none of them.
+    """
+    told = []
+    for readout in READOUTS[name](a.spectrum):
+        with contextlib.suppress(IsonumError):
+            told.append(leave_one_out(a, readout, n, each=True).mean(0))
+    return torch.stack(told).min(0).values.tolist() if told else [None] * a.targets.shape[1]
+
+
+def shares_of_gcv(a: Aligned, name: str, even: bool) -> list[float]:
+    """GCV of each target under the tuned or fixed read-outs of a name, least over them; `even`: were it whitened."""
+    l = whitened(a).spectrum if even else a.spectrum
+    columns = [a._replace(targets=a.targets[:, j : j + 1]) for j in range(a.targets.shape[1])]
+    return [min(float(gcv(one, r, spectrum=l)) for r in READOUTS[name](l)) for one in columns]
