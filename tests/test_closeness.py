@@ -15,7 +15,6 @@ from isonum_core.studies.closeness import (
     changes,
     every_relation,
     gated,
-    knob_directions,
     least_found,
     measures_of,
     points,
@@ -71,6 +70,13 @@ def test_a_point_is_the_mean_over_knobs_and_logs_are_taken_of_error_ratios():
     }
     with pytest.raises(IsonumError, match="twin"):
         points(t[t.trained | (t.family != "f3")])
+
+
+def test_a_skill_of_one_in_six_digits_is_a_ratio_of_one_in_a_million():
+    t = table(6)
+    t.loc[(t.family == "f1") & t.ridge.notna(), "ridge"] = 1.0
+    found = points(t).set_index("family")
+    assert found.ridge["f1"].to_numpy() == pytest.approx(np.log(1e-6)) and "f1" in set(gated(points(t), "ratio").family)
 
 
 def test_ridge_opens_the_gate_at_its_horizon_and_the_network_is_not_asked():
@@ -131,13 +137,6 @@ def test_changes_and_their_signs_by_hand():
         0,
         1.0,
     )
-
-
-def test_knob_directions_are_spearman_within_families():
-    t = table(3)
-    found = knob_directions(t, "iso_score", "block1")
-    rows = t[(t.family == "f1") & ~t.trained & (t.site == "block1")]
-    assert found.loc["f1", "twin"] == pytest.approx(stats.spearmanr(rows.knob, rows.iso_score)[0])
 
 
 def test_the_least_correlation_that_is_found_has_its_power():

@@ -12,9 +12,7 @@ from isonum_core.statistics.contrasts import variance_shares
 from isonum_core.studies.effects import (
     compared,
     dose_curves,
-    halves,
     knob_effects,
-    steady,
     training_changes,
     twinned,
     variance_sources,
@@ -110,14 +108,6 @@ def test_the_halves_are_compared_family_by_family(rng):
     assert found == counts and min(counts.values()) > 0
 
 
-def test_the_steady_are_the_longest_five_beyond_the_threshold():
-    rho = [0.9, 0.86, 0.85, -0.9, 0.99, 0.99, 0.99, 0.99]
-    rows = pd.DataFrame(dict(family=list("abcdefgh"), trained=True, half="iso_score", rho=rho, span=range(8)))
-    rows = pd.concat([rows, rows.assign(trained=False), rows.assign(half="mean_cosine", rho=-rows.rho)])
-    assert steady(rows, "iso_score", 1) == list("hgfeb") and steady(rows, "iso_score", -1) == ["d"]
-    assert steady(rows, "mean_cosine", 1) == ["d"]
-
-
 def test_variance_has_the_source_that_made_it(rng):
     facts = [(m, f"f{f}", s, k) for m in "abc" for f in range(6) for s in range(4) for k in (0, 1)]
     table = pd.DataFrame(facts, columns=["model", "family", "seed", "knob"])
@@ -131,23 +121,6 @@ def test_variance_has_the_source_that_made_it(rng):
     assert set(found.index.levels[1]) == {"model", "family", "both", "rest"}
     x = table.groupby(["model", "family", "seed"]).of_family.mean().to_numpy().reshape(3, 6, 4)
     assert found.share["of_family", "rest"] == pytest.approx(variance_shares(x)["rest"])
-
-
-def test_halves_that_are_one_number_and_halves_that_are_two(rng):
-    table = made(rng, noise=1e-4)
-    other = table.mean_cosine.where(table.trained, rng.normal(size=len(table)))
-    found = halves(table.assign(mean_cosine=other), rng, draws=60).set_index(["kind", "network"])
-    for kind in ("between", "within"):
-        assert found.loc[(kind, "trained"), ["rho", "low", "high"]].tolist() == pytest.approx([-1, -1, -1])
-        row = found.loc[(kind, "untrained")]
-        assert row.low <= row.rho <= row.high and abs(row.rho) < 0.95
-        change = found.loc[(kind, "trained - untrained")]
-        assert change[["rho", "low", "high"]].tolist() == pytest.approx([-1 - row.rho, -1 - row.high, -1 - row.low])
-    assert set(found.families) == {8} and set(found.rows) == {128}
-    holes = table.assign(iso_score=table.iso_score.where(table.index > 2))
-    assert set(halves(holes, rng, draws=20).dropped) == {
-        len(twinned(holes).query("iso_score.isna() or iso_score_untrained.isna()"))
-    }
 
 
 def test_training_changes_are_paired_by_seed(rng):

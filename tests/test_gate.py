@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isonum_core.studies.gate import both_skills, by_family, possible_families, skilled_families, sorted_out
+from isonum_core.studies.gate import both_skills, by_family, skilled_families, sorted_out
 from isonum_core.worlds.families import FAMILIES
 
 
@@ -45,11 +45,6 @@ def test_only_families_beaten_in_the_median_have_skill():
     rows = table(fbm=BETTER, ar1=WORSE, cascade=[[np.nan] * 4])
     assert skilled_families(rows) == {"patchtst": ["fbm"]}
     assert math.isnan(by_family(rows).set_index("family").loc["cascade", "median"])
-
-
-def test_a_family_where_skill_is_possible_passes_the_gate_that_asks_no_error():
-    rows = table(fbm=BETTER, ar1=WORSE, garch=[[0.4] * 4], jumps=[[0.4] * 4])
-    assert possible_families(rows) == {"patchtst": ["fbm", "ar1"]}
 
 
 def test_where_no_forecast_can_win_a_positive_number_is_luck():

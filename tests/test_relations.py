@@ -9,13 +9,9 @@ from scipy import stats
 
 from isonum_core.errors import IsonumError
 from isonum_core.studies.anatomy import MEASURES
-from isonum_core.studies.gate import possible_families
 from isonum_core.studies.relations import (
     beside_twins,
-    beyond_twin,
     by_model,
-    relations,
-    sign_by_family,
     skilled_rows,
 )
 from isonum_core.worlds.families import FAMILIES
@@ -145,74 +141,6 @@ def test_families_without_skill_do_not_enter_and_missing_rows_are_counted(rng):
 def test_few_families_are_refused_by_name(rng):
     with pytest.raises(IsonumError, match="m has skill, and iso_score and nll, on 4 families, expected at least 5"):
         beside_twins(made(rng, by_input, families=4), ["iso_score"], "nll", rng)
-
-
-def test_the_other_gate_lets_in_what_the_error_would_have_shut_out(rng):
-    table = made(rng, knowing)
-    table.loc[table.family == POSSIBLE[0], "skill"] = -0.5
-
-    def first(**gate):
-        return beside_twins(table, ["iso_score"], "ratio", rng, draws=20, **gate).iloc[0]
-
-    assert first(gate=possible_families).families == first().families + 1
-
-
-def test_models_are_judged_apart_and_contrasts_corrected_together(rng):
-    table = pd.concat([made(rng, by_input, 8), made(rng, knowing, 8, model="n")], ignore_index=True)
-    found = relations(table, rng, draws=20, measures=["iso_score", "mean_cosine"])
-    assert len(found) == 2 * 2 * 2 * 2 * 9 and set(found.model) == {"m", "n"}
-    read = found[found.kind == "between"].dropna(subset="p")
-    assert set(read.groupby("predictor").size()) == {2 * 2 * 2}
-    assert found.p_holm.isna().equals(found.p.isna() | (found.predictor == "input"))
-    for _, rows in read[read.predictor != "input"].groupby("predictor"):
-        smallest = rows.p.idxmin()
-        assert rows.p_holm[smallest] == pytest.approx(min(1, 8 * rows.p[smallest]))
-        assert (rows.p_holm >= rows.p).all()
-
-
-def test_signs_are_told_family_by_family(rng):
-    flipped = set(POSSIBLE[:3])
-    table = made(rng, lambda u, v, e: (v, e[1], v + 0.1 * e[2]), families=6)
-    turn = table.trained & table.family.isin(flipped)
-    table["iso_score"] = table.iso_score.where(~turn, -table.iso_score)
-    table["nll"] = table.nll.where((table.family != POSSIBLE[0]) | (table.seed > 0))
-    found = sign_by_family(table, "iso_score", "nll", rng, draws=60).query("predictor == 'trained'").set_index("family")
-    assert len(found) == 6
-    for family, row in found.iterrows():
-        assert (row.high < 0) if family in flipped else (row.low > 0)
-        assert row.dropped == (4 if family == POSSIBLE[0] else 0) and row.knobs == 4
-    two = table[table.knob.isin({knob for name in POSSIBLE for knob in FAMILIES[name].grid[:2]})]
-    assert sign_by_family(two[two.family == POSSIBLE[0]], "iso_score", "nll", rng, draws=20).empty
-
-
-def found_rows(**measures):
-    """Between families, ratio: for each measure the low end of the difference of sizes, and two p_holm."""
-    rows = []
-    for measure, (low, signed, given) in measures.items():
-        for predictor, numbers in {
-            "|trained| - |untrained|": dict(low=low),
-            "trained - untrained": dict(p_holm=signed),
-            "trained given untrained": dict(p_holm=given),
-        }.items():
-            rows.append(dict(measure=measure, kind="between", error="ratio", predictor=predictor) | numbers)
-    rows = pd.DataFrame(rows)
-    elsewhere = rows.assign(kind="within", low=1.0, p_holm=0.0), rows.assign(error="nll", low=-1.0, p_holm=1.0)
-    return pd.concat([rows, *elsewhere], ignore_index=True)
-
-
-def test_closer_asks_for_the_size_and_for_the_difference():
-    rows = found_rows(yes=(0.1, 0.01, 0.2), size=(0.1, 0.06, 0.01), signed=(-0.1, 0.01, 0.04), no=(-0.1, 0.06, 0.06))
-    found = beyond_twin(rows, "ratio")
-    assert list(found.index[found.closer]) == ["yes"] and list(found.index[found.told]) == ["size", "signed"]
-    assert list(found.index) == ["yes", "size", "signed", "no"] and not beyond_twin(rows, "nll").any(axis=None)
-
-
-def test_opposite_signs_of_one_size_are_not_closer(rng):
-    table = made(rng, lambda u, v, e: (u + e[0], -u + e[1], u + 0.1 * e[2]))
-    found = relations(table, rng, 40, ["iso_score"])
-    signed = found[(found.kind == "between") & (found.predictor == "trained - untrained")]
-    assert signed.p_holm.max() < 0.01 and not beyond_twin(found, "ratio").closer.any()
-    assert beyond_twin(relations(made(rng, knowing), rng, 40, ["iso_score"]), "ratio").closer["iso_score"]
 
 
 def test_models_are_told_apart_by_sign(rng):

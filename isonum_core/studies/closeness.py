@@ -10,7 +10,7 @@ one size against another.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ TWIN = " twin"
 READ_ONLY = ("mean_share", "log_i")  # measures of the site `read` alone
 INPUT, ENTROPY = "iso_input", "entropy_one"  # IsoScore of the raw windows; how unsure the network is
 SKILL = 0.01  # least skill of ridge regression: below it lies what sampling leaves of none
+BEST = 1 - 1e-6  # a skill of 1 in the six digits of a table: an error ratio of nothing has no logarithm
 LEAST = 5  # families: fewer points carry no rank correlation
 DRAWS = 2000
 
@@ -40,7 +41,7 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     """
     told = table[table.trained & (table.site == "read")]
     logs = {"ratio": "skill", "ratio_one": "skill_one", "ridge": "ridge", "ridge_one": "ridge_one"}
-    told = told.assign(**{name: np.log1p(-told[skill]) for name, skill in logs.items()})
+    told = told.assign(**{name: np.log1p(-told[skill].clip(upper=BEST)) for name, skill in logs.items()})
     found = told.groupby(KEYS, sort=False)[[*logs, "nll", "nll_one", INPUT, ENTROPY]].mean()
     for trained, ending in ((True, ""), (False, TWIN)):
         rows = table[table.trained == trained]
@@ -144,17 +145,6 @@ def as_good_as_ridge(points: pd.DataFrame, slack: float = 0.0) -> dict[str, list
     logs = gated(points, "ratio").groupby("family", sort=False)[["ratio", "ridge"]].median()
     as_good = logs.ratio <= logs.ridge + slack
     return {"as good": list(logs.index[as_good]), "worse": list(logs.index[~as_good])}
-
-
-def knob_directions(table: pd.DataFrame, half: str, site: str) -> pd.DataFrame:
-    """Spearman of knob and measure over knobs and seeds of each family, trained and untrained: a column each."""
-
-    def rho(rows: pd.DataFrame) -> float:
-        return float(stats.spearmanr(rows.knob, rows[half])[0]) if rows[half].nunique() > 2 else math.nan
-
-    rows = table[table.site == site].dropna(subset=half)
-    parts: Iterable = rows.groupby(["family", "trained"], sort=False)
-    return pd.Series({key: rho(part) for key, part in parts}).unstack().rename(columns={True: "trained", False: "twin"})
 
 
 def least_found(families: int, power: float = 0.8, level: float = 0.05) -> float:

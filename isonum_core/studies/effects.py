@@ -11,7 +11,6 @@ from scipy.stats import spearmanr
 from isonum_core.errors import IsonumError
 from isonum_core.statistics.contrasts import paired_t, variance_shares
 from isonum_core.statistics.intervals import crossed_intervals
-from isonum_core.statistics.ranks import RANKS, correlations
 
 HALVES = ("mean_cosine", "iso_score")  # the mean half, the spectral half
 KEYS = ["family", "model", "size", "seed", "knob"]
@@ -87,12 +86,6 @@ def compared(effects: pd.DataFrame) -> dict[str, int | float]:
     return found | dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice))
 
 
-def steady(effects: pd.DataFrame, half: str, sign: int) -> list[str]:
-    """At most five families whose knob moves the trained half one way (rho beyond .85 on that side), furthest first."""
-    own = effects[effects.trained & (effects.half == half) & (sign * effects.rho > 0.85)]
-    return list(own.sort_values("span", ascending=False).family[:5])
-
-
 def variance_sources(
     table: pd.DataFrame, measures: Sequence[str], rng: np.random.Generator, draws: int = 2000
 ) -> pd.DataFrame:
@@ -116,29 +109,6 @@ def variance_sources(
 
     found = crossed_intervals(wide, statistics, rng, draws=draws)
     return found.rename_axis(["measure", "part"]).rename(columns={"value": "share"}).reset_index()
-
-
-def halves(table: pd.DataFrame, rng: np.random.Generator, draws: int = 2000) -> pd.DataFrame:
-    """How closely the two halves go together: their rank correlation, with crossed-bootstrap intervals.
-
-    One row for each model, kind (between families, within) and network: trained, untrained, and their difference on
-    the same resamples. All families count: no error is in it.
-    """
-    names, found = [*HALVES, *(name + TWIN for name in HALVES)], {}
-
-    def statistics(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-        values = {}
-        for kind, ranks in RANKS.items():
-            trained, untrained = correlations(ranks(rows, names))[[0, 2], [1, 3]]
-            numbers = {"trained": trained, "untrained": untrained, "trained - untrained": trained - untrained}
-            values |= {(kind, name): value for name, value in numbers.items()}
-        return values
-
-    for model, every in twinned(table).groupby("model", sort=False):
-        rows = every[["family", "seed", *names]].dropna()
-        facts = dict(families=rows.family.nunique(), rows=len(rows), dropped=len(every) - len(rows))
-        found[model] = crossed_intervals(rows, statistics, rng, draws=draws).assign(**facts)
-    return pd.concat(found, names=["model", "kind", "network"]).rename(columns={"value": "rho"}).reset_index()
 
 
 def training_changes(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,10 @@ and horizons, that the mean cosine at block 2 went with the one-step error (+.75
 twin's +.73; minus the raw windows' +.40). Predictions 1 to 3 are that finding, on families that it has not seen. The
 other predictions repeat what that table showed of GPT-2, and are asked of the fresh families too. `by chance` is the
 probability that a prediction comes true where nothing is behind it; intervals are two-sided 95 % ones.
+
+Set after EXPECTED and before the run: steps and rates (`convergence`), and the gate, from any skill of ridge to .01.
+Set after 36 networks of a begun table had been seen, 18 of them trained: the targets of ridge regression are cut
+(`learnt.line`). That table was thrown away; it had ridge at a skill of -500 on one family.
 """
 
 from __future__ import annotations

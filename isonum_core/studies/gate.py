@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
 from isonum_core.worlds.families import FAMILIES
-
-Gate = Callable[[pd.DataFrame], dict[str, list[str]]]
 
 KINDS = ("skill possible", "naive is best", "unpredictable", "not told")
 
@@ -68,21 +64,8 @@ def skilled_families(table: pd.DataFrame) -> dict[str, list[str]]:
     others no relation between a model's insides and its error is reported.
     """
     found = by_family(table)
-    return _passed(found, (found["median"] > 0) & found.kind.isin(["skill possible", "not told"]))
-
-
-def possible_families(table: pd.DataFrame) -> dict[str, list[str]]:
-    """For each model the families where some forecast beats the naive ones, as their law says: no error is asked.
-
-    A relation to an error on the families of `skilled_families` is one on families that this error has chosen. What
-    holds there and not here may be the choice.
-    """
-    found = by_family(table)
-    return _passed(found, found.kind == "skill possible")
-
-
-def _passed(found: pd.DataFrame, passed: pd.Series) -> dict[str, list[str]]:
-    return {model: list(found.family[passed & (found.model == model)]) for model in found.model.unique()}
+    passed = found[(found["median"] > 0) & found.kind.isin(["skill possible", "not told"])]
+    return {model: list(passed.family[passed.model == model]) for model in found.model.unique()}
 
 
 def _kind(name: str):

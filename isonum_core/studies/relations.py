@@ -1,9 +1,8 @@
 """Does an isotropy number go with a model's error, and beyond what an untrained twin or the raw windows already say?
 
-Families on which a model has no skill do not enter, a choice made by the error that is then compared; or, with
-`possible_families`, those on which no forecast could have any, which asks no error (`studies.gate`). Between families
-one point is a family's mean over knobs and seeds; of the error ratio 1 - skill the logarithm is averaged, because it
-has heavy tails.
+The first edition's: families on which a model has no skill do not enter, a choice made by the error that is then
+compared; `studies.closeness` asks ridge regression instead. Between families one point is a family's mean over knobs
+and seeds; of the error ratio 1 - skill the logarithm is averaged, because it has heavy tails.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from isonum_core.errors import IsonumError
 from isonum_core.statistics.contrasts import holm
@@ -29,23 +27,20 @@ from isonum_core.statistics.ranks import (
 )
 from isonum_core.studies.anatomy import MEASURES
 from isonum_core.studies.effects import TWIN, twinned
-from isonum_core.studies.gate import Gate, skilled_families
+from isonum_core.studies.gate import skilled_families
 
 Error = Literal["ratio", "nll", "one"]
-FIXED = ("ratio", "nll")  # errors, fixed beforehand; `one`, the ratio at the first step ahead, is exploratory
 INPUT = "iso_input"
 PREDICTORS = ("trained", "untrained", "input")
 LEAST = 5  # families: fewer points carry no rank correlation
 
 
-def skilled_rows(
-    table: pd.DataFrame, measures: Sequence[str] = MEASURES, gate: Gate = skilled_families
-) -> pd.DataFrame:
-    """Trained rows of each model's families that pass, beside their twins.
+def skilled_rows(table: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
+    """Trained rows of each model's families with skill, beside their twins.
 
     `ratio` and `one`: log(1 - skill), of the whole horizon and of its first step.
     """
-    skilled = gate(table)
+    skilled = skilled_families(table)
     passed = [family in skilled[model] for family, model in zip(table.family, table.model, strict=True)]
     both = twinned(table[passed], measures)
     return both.assign(ratio=np.log1p(-both.skill), one=np.log1p(-both.skill_one))
@@ -57,7 +52,6 @@ def beside_twins(
     error: Error,
     rng: np.random.Generator,
     draws: int = 2000,
-    gate: Gate = skilled_families,
 ) -> pd.DataFrame:
     """Rank correlations with the trained error, of measures, their untrained twins' and IsoScore of the raw windows.
 
@@ -77,7 +71,7 @@ def beside_twins(
     `dropped` counts the rows that lack one of the numbers. IsonumError for a model with skill on fewer than five
     families.
     """
-    every, found = skilled_rows(table, measures, gate), {}
+    every, found = skilled_rows(table, measures), {}
     names = [error, INPUT, *measures, *(measure + TWIN for measure in measures)]
     for model in table.model.unique():
         own = every[every.model == model]
@@ -97,38 +91,6 @@ def beside_twins(
     return every.rename(columns={"value": "rho"})
 
 
-def relations(
-    table: pd.DataFrame,
-    rng: np.random.Generator,
-    draws: int = 2000,
-    measures: Sequence[str] = MEASURES,
-    gate: Gate = skilled_families,
-) -> pd.DataFrame:
-    """`beside_twins` of every measure and both errors, with Holm's p in the column `p_holm`.
-
-    Read together, and so corrected together, are the contrasts between families of one predictor: all measures, both
-    errors, all models of the table. The input's correlation stands beside every measure and is one contrast, so it has
-    no p_holm. All measures of an error share their resamples, and the rows that lack one of them are dropped for all.
-    """
-    found = [beside_twins(table, measures, error, rng, draws, gate) for error in FIXED]
-    every = pd.concat(found, ignore_index=True).assign(p_holm=np.nan)
-    for _, rows in every[every.predictor != "input"].dropna(subset="p").groupby("predictor"):
-        every.loc[rows.index, "p_holm"] = holm(rows.p)
-    return every
-
-
-def beyond_twin(found: pd.DataFrame, error: Error) -> pd.DataFrame:
-    """What each measure of one model's `relations` says of the error between families that its twin's does not.
-
-    `closer`: it goes with the error more closely. The difference of sizes lies above zero with its interval, and the
-    signed difference is below .05 after Holm; where the two signs differ the first alone speaks of size. `told`: what
-    is left when the twin's is held fixed is below .05 after Holm.
-    """
-    of = dict(list(found[(found.kind == "between") & (found.error == error)].set_index("measure").groupby("predictor")))
-    size, signed, given = of["|trained| - |untrained|"], of["trained - untrained"], of["trained given untrained"]
-    return pd.DataFrame(dict(closer=(size.low > 0) & (signed.p_holm < 0.05), told=given.p_holm < 0.05))
-
-
 def by_model(found: pd.DataFrame) -> pd.DataFrame:
     """`beside_twins` of one measure under several models, one row for each kind and model, in the table's order.
 
@@ -141,31 +103,6 @@ def by_model(found: pd.DataFrame) -> pd.DataFrame:
     signs = {name: of[name].rho > 0 for name in PREDICTORS}
     told = pd.DataFrame(signs | dict(sure=(own.low > 0) | (own.high < 0), closer=size.low > 0))
     return told.assign(p_holm=holm(own.p.dropna()))
-
-
-def sign_by_family(
-    table: pd.DataFrame, measure: str, error: Error, rng: np.random.Generator, draws: int = 1000
-) -> pd.DataFrame:
-    """Inside each skilled family: rank correlation of measure and error over (knob, seed), for both twins and input.
-
-    One row for each model, family and predictor; `low` and `high` are the bootstrap over seeds, all knobs of a seed
-    together. Five seeds make it short; it shows where a sign is not in doubt. Families with fewer than three knobs or
-    two seeds left have no row; `dropped` counts the missing rows of the others.
-    """
-    names, found = [error, measure, measure + TWIN, INPUT], {}
-
-    def statistics(rows: pd.DataFrame) -> dict[str, float]:
-        r = correlations(stats.rankdata(rows[names], axis=0))
-        return dict(zip(PREDICTORS, r[0, 1:], strict=True))
-
-    for key, every in skilled_rows(table, [measure]).groupby(["model", "family"], sort=False):
-        rows = every[["seed", "knob", *names]].dropna()
-        if rows.knob.nunique() >= 3 and rows.seed.nunique() >= 2:
-            facts = dict(knobs=rows.knob.nunique(), rows=len(rows), dropped=len(every) - len(rows))
-            found[key] = crossed_intervals(rows, statistics, rng, ["seed"], draws).assign(**facts)
-    if not found:
-        return pd.DataFrame()
-    return pd.concat(found, names=["model", "family", "predictor"]).rename(columns={"value": "rho"}).reset_index()
 
 
 def _numbers(rows: pd.DataFrame, names: list[str], measures: Sequence[str]) -> dict[tuple[str, str, str], float]:
