@@ -22,13 +22,13 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3415,
+    SMALL: 3420,
     ("worlds",): 1840,
     ("networks",): 1890,
     ("statistics",): 420,
     ("lab",): 610,
-    ("studies",): 6330,
-    ("commands", "__main__"): 1660,
+    ("studies",): 6160,
+    ("commands", "__main__"): 1650,
 }
 # What every study is made of, so every study's file has it.
 CONTRACT = {"grid", "run", "provisional"}
