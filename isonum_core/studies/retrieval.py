@@ -45,7 +45,6 @@ HELD = {
     "matplotlib": "5c87b940be81",
     "wikitext2_test": "4d7d38b71963",
 }
-READ = {"minilm": (*LOOKED, *HELD), "smollm2": ("pandas", "scipy")}
 BLOCKS = (0, 2, 5, 8, 11, 14, 17, 20, 23, 26, 29)
 SITES = {"minilm": None, "smollm2": ["embed", *(f"block.{i}" for i in BLOCKS), "final_norm"]}
 FLOORED, RANKS = "whitening floored at 1e-4", "ranks in place of values"
@@ -70,10 +69,10 @@ class Search:
 
 
 def grid(profile: str) -> list[Search]:
-    """quick: 120 items for MiniLM. cpu and gpu: every collection for MiniLM, two for SmolLM2, which reads slowly."""
+    """quick: 120 items for MiniLM. cpu and gpu: every collection and encoder."""
     if profile == "quick":
         return [Search("pandas", "minilm", 120)]
-    return [Search(name, encoder, 1000) for encoder, names in READ.items() for name in names]
+    return [Search(name, encoder, 1000) for encoder in SITES for name in LOOKED | HELD]
 
 
 class Pooled(NamedTuple):

@@ -4,8 +4,8 @@ For the table of `retrieval`. Written before any of HELD was searched, after LOO
 after a pilot: 700 items of docstrings whose packages were not noted, first paragraph and rest, in which full whitening
 was best at no layer, soft whitening best in SmolLM2, and centring moved MiniLM's nDCG@10 by .005 and SmolLM2's by .03.
 No threshold of `advise` was changed for this study. The sampled factor is the collection: intervals are t over their
-means. SmolLM2 was to read all of HELD and has read one, for want of processor time; so the judges were given a third
-verdict, not decided, before any of HELD was searched.
+means. SmolLM2 had read one of HELD, SciPy, when the judges were given a third verdict, not decided, before any of HELD
+was searched; it read the other three after that one had been judged, and nothing was changed between.
 """
 
 from __future__ import annotations
