@@ -92,7 +92,8 @@ def test_flat_is_what_gains_less_than_a_percent_over_the_last_third():
     assert dict(flat(t)) == {"gpt2": True, "t5": False}
 
 
-def test_rows_above_the_chosen_rate_are_provisional_and_no_others():
+def test_rows_above_the_chosen_rate_or_beyond_300_steps_are_provisional_and_no_others():
     assert "nll" in provisional(Curve("sine_noise", "gpt2", 3e-2, 300, 0, "cpu"))
     assert not provisional(Curve("sine_noise", "gpt2", 1e-2, 300, 0, "cpu"))
+    assert provisional(Curve("sine_noise", "gpt2", 1e-2, 1000, 0, "cpu"))
     assert provisional(Curve("sine_noise", "t5", 1e-2, 300, 0, "cpu")) and not provisional(grid("cpu")[0])

@@ -20,7 +20,7 @@ from isonum_core.geometry.scores import iso_score, mean_cosine
 from isonum_core.lab.engine import one_thread
 from isonum_core.networks.double import double_model
 from isonum_core.networks.patched import read
-from isonum_core.studies import learnt
+from isonum_core.studies import families, learnt, trunks
 from isonum_core.studies.families import FamilyNet, run
 from isonum_core.studies.learnt import (
     CONTEXT,
@@ -191,3 +191,10 @@ def test_contexts_that_hardly_move_do_not_decide_the_ridge():
     quiet = np.hstack([rng.normal(size=(4, CONTEXT)) * 1e-6, np.ones((4, HORIZON))])
     pool = np.vstack([np.repeat(rng.normal(size=(200, 1)), CONTEXT + HORIZON, 1) + rng.normal(size=(200, 144)), quiet])
     assert abs(learnt.line(pool).predict(anchored_rows(pool)[:, :CONTEXT])).max() < 5
+
+
+def test_long_trainings_are_provisional_and_twins_are_not():
+    assert families.provisional(FamilyNet("fgn", "gpt2", 0, True, "cpu")) == set(families.TOLERANCES)
+    assert not families.provisional(FamilyNet("fgn", "gpt2", 0, False, "cpu"))
+    assert not families.provisional(FamilyNet("fgn", "gpt2", 0, True, "quick"))
+    assert trunks.provisional(FamilyNet("fgn", "t5", 0, True, "cpu"))

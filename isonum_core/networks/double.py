@@ -1,4 +1,4 @@
-"""Networks in float64 throughout: what a training run gives is then a property of its configuration.
+"""Networks in float64 throughout: what a short training run gives is then a property of its configuration.
 
 Training spreads a rounding error: 1e-7 in the weights becomes 1e-3 to 1e-1 in the measures after 300 steps at rate 1e-2
 (float32, two kinds of arithmetic on one machine), and 1e-16 stays below 1e-9. It helps only if nothing on the way is

@@ -52,8 +52,9 @@ def grid(profile: str) -> list[Curve]:
 
 
 def provisional(config: Curve) -> set[str]:
-    """Every column above the chosen rate: there a rounding grows until another processor trains another network."""
-    return set(TOLERANCES) if config.rate > RECIPES[config.size].rates[config.model] else set()
+    """Every column above the chosen rate, and beyond 300 steps: there a rounding grows to another network."""
+    steep = config.rate > RECIPES[config.size].rates[config.model]
+    return set(TOLERANCES) if steep or config.steps > 300 else set()
 
 
 def run(config: Curve, device: str = "cpu") -> list[dict]:

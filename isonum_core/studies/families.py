@@ -66,6 +66,12 @@ def grid(profile: str) -> list[FamilyNet]:
     return [FamilyNet(f, "gpt2", s, t, profile) for f, s in every for t in (True, False)]
 
 
+def provisional(config: FamilyNet) -> set[str]:
+    """Every column of a network trained for a profile's steps: of 19 that were trained again by the plainest kernels,
+    10 ended elsewhere, about as far as another seed does. A twin's hold, and so do 300 steps."""
+    return set(TOLERANCES) if config.trained and RECIPES[config.size].steps > 300 else set()
+
+
 def run(config: FamilyNet, device: str = "cpu") -> list[dict]:
     """One row for each knob and site: studies.learnt's columns. Twins see the same test windows, and no ridge."""
     family, recipe = family_of(config.family), among("size", config.size, RECIPES)

@@ -48,6 +48,11 @@ def grid(profile: str) -> list[FamilyNet]:
     return [FamilyNet(f, m, s, t, profile) for s in range(3) for f in CHOSEN for m in trunks for t in (True, False)]
 
 
+def provisional(config: FamilyNet) -> set[str]:
+    """As in `families`."""
+    return families.provisional(config)
+
+
 def run(config: FamilyNet, device: str = "cpu") -> list[dict]:
     """One row for each site: the rows of `families`, means over the knobs; of skills the geometric mean of errors."""
     rows = pd.DataFrame(families.run(config, device)).drop(columns="knob")
