@@ -131,7 +131,7 @@ def test_two_workers_end_with_their_parent_and_the_next_run_completes(tmp_path, 
     environment = {
         **os.environ,
         "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}",
-        "TOY_PAUSE": "1.5",
+        "TOY_PAUSE": "5",
     }  # long enough to be met at work
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(words, env=environment, **pipes) as process:
