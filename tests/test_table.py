@@ -13,7 +13,7 @@ from isonum_core.errors import IsonumError
 from isonum_core.lab.engine import run_study
 from isonum_core.lab.study import RESULTS, find_study
 from isonum_core.lab.table import load_table, read_table
-from isonum_core.origin import code_hash
+from isonum_core.origin import ROOT, code_hash
 
 
 @pytest.fixture
@@ -148,3 +148,8 @@ def test_committed_tables_are_small_and_what_their_json_says_and_complete_where_
         if name in shown:  # others are begun, and to be gone on with
             assert len(load_table(name, (profile,)).frame) == rows
         assert path.stat().st_size <= 1_000_000, "keep fewer columns or rows: it is read as a diff"
+
+
+def test_reproduce_says_that_there_is_no_gpu_table_as_long_as_that_is_true():
+    says = "No table of this profile exists yet" in (ROOT / "book" / "reproduce.md").read_text(encoding="utf-8")
+    assert says == (not list(RESULTS.glob("*.gpu.csv")))
