@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,7 +15,6 @@ from isonum_core.studies.convergence import (
     RATES,
     TRIED,
     Curve,
-    best_rates,
     flat,
     gained,
     grid,
@@ -73,12 +71,6 @@ def table(nll):
         for s in (100, TRIED, 1000, 1500)
     ]
     return pd.DataFrame(rows)
-
-
-def test_the_rate_is_that_of_the_smallest_nll_over_families():
-    best = {"gpt2": RATES[0], "t5": RATES[2]}
-    t = table(lambda f, m, r, s: 3.0 + abs(np.log(r / best[m])) + 0.1 * (f == JUDGES[0]) - s / 1e4)
-    assert dict(best_rates(t)) == best
 
 
 def test_what_is_gained_is_a_share_of_the_nll_of_the_chosen_rate():

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import re
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import matplotlib as mpl
@@ -28,7 +25,7 @@ from isobook.mathjax import height, width
 from isobook.render import MIME as RENDERED_MIME
 from isobook.strict import ran
 from nbformat import v4
-from sphinx.cmd.build import main as sphinx
+from small_book import built
 
 from isonum_core.figures import MIME, citable
 
@@ -121,18 +118,7 @@ def build(folder, *outputs, ran=True):
     nbformat.write(v4.new_notebook(cells=cells, metadata=python), folder / "book" / "chapter.ipynb")
     (folder / "index.md").write_text("# Book\n\n```{toctree}\nbook/chapter\nbook/figures\n```\n")
     (folder / "book" / "figures.md").write_text("# Figures\n\n```{figure-index}\n```\n")
-    (folder / "CITATION.cff").write_text((ROOT / "CITATION.cff").read_text())
-    (folder / "conf.py").write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
-        "extensions = ['myst_nb', 'sphinx.ext.mathjax', 'isobook']\n"
-        "nb_execution_mode, numfig, html_baseurl, exclude_patterns = 'off', True, 'https://example.org/', ['_build']\n"
-        "myst_enable_extensions, mathjax_path = ['dollarmath'], 'mathjax/tex-chtml.js'\n"
-    )
-    said = io.StringIO()
-    # Here and not in a process of its own, most of whose time would go into loading Sphinx.
-    with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
-        status = sphinx(["-q", "-W", "-n", "-b", "html", str(folder), str(folder / "_build" / "html")])
-    return status, said.getvalue()
+    return built(folder)
 
 
 @pytest.fixture(scope="module")

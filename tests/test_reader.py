@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import re
 import tomllib
-import warnings
 from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,7 +18,7 @@ from isobook.reading import minutes, spoken
 from isobook.theorems import rests_on
 from isobook.typography import set_numbers
 from isobook.words import places
-from sphinx.cmd.build import main as sphinx
+from small_book import built
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -151,17 +148,8 @@ def site(tmp_path_factory):
     (folder / "book" / "p.toml").write_text(
         '[[path]]\nreader = "All"\nwants = "it"\npages = ["book/one", "book/none"]\n'
     )
-    (folder / "CITATION.cff").write_text((ROOT / "CITATION.cff").read_text())
-    (folder / "conf.py").write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
-        "extensions = ['myst_nb', 'sphinx.ext.mathjax', 'sphinx_proof', 'isobook']\n"
-        "nb_execution_mode, numfig, html_baseurl, exclude_patterns = 'off', True, 'https://example.org/', ['_build']\n"
-        "myst_enable_extensions, mathjax_path = ['dollarmath'], 'mathjax/tex-chtml.js'\n"
-    )
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
-        status = sphinx(["-q", "-W", "-n", "-b", "html", str(folder), str(folder / "_build" / "html")])
-    assert status == 0, said.getvalue()
+    status, said = built(folder, "sphinx_proof")
+    assert status == 0, said
     return folder / "_build" / "html"
 
 

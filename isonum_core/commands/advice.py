@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from isonum_core.commands.report import report
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
-from isonum_core.studies.remedies import Remedy, advised, log_ratio, remedies, reshaped, searched
+from isonum_core.studies.remedies import Remedy, advised, jointly, log_ratio, remedies, reshaped, searched
 from isonum_core.theory import readout as law
 from isonum_core.theory.readout import Aligned, Readout, aligned
 
@@ -91,7 +90,7 @@ def advise_readout(
     found = Advice("error", *h.shape, len(x), n, 0.0, report(h.float(), ["isoscore"]).verdict, notes=notes)
     i = torch.arange(len(x))
     mean_only = (t - t.mean(0)).square().sum(1) * (len(t) / (len(t) - 1)) ** 2
-    z, theory, own, best, sure = NormalDist().inv_cdf(1 - 0.025 / (len(maps) - 1)), {}, {}, {}, False
+    z, theory, own, best, sure = jointly(maps), {}, {}, {}, False
     for name, new in reshaped(centred.spectrum).items():
         a, same = clouds[name], clouds["nothing"] if name == "nothing" else centred
         tried = _each(partial(law.leave_one_out, a, n=n), kind, fixed, a)
@@ -132,7 +131,7 @@ def advise_search(
     fit: Float[Tensor, "f d"] | None,
     rng: np.random.Generator,
 ) -> Advice:
-    """Of a search by cosine. Without `fit`, remedies are fitted on half of the queries and on their documents alone."""
+    """Of a search by cosine; `fit` and what is raised as in `studies.remedies.searched`."""
     maps, judged, scored, effects = searched(q, documents, relevant, fit, rng)
     near = relevant[judged]
     level, verdict = float(scored["nothing"][:, 0].mean()), report(documents.float(), ["isoscore"]).verdict

@@ -65,12 +65,6 @@ def run(config: Curve, device: str = "cpu") -> list[dict]:
     return learnt.tested(model, family, config.seed, recipe, line(pool))
 
 
-def best_rates(table: pd.DataFrame) -> pd.Series:
-    """For each trunk the rate of the smallest NLL: mean over families of the mean over knobs, at TRIED steps."""
-    nll = table[table.steps == TRIED].groupby(["model", "rate", "family"]).nll.mean().groupby(["model", "rate"]).mean()
-    return nll.groupby("model").idxmin().map(lambda key: key[1])
-
-
 def gained(table: pd.DataFrame) -> pd.DataFrame:
     """Share of the NLL that a trunk loses between two lengths, mean over families: rows trunks, columns the later."""
     own = table[table.rate == table.model.map(dict(RECIPES["cpu"].rates))]

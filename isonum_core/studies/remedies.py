@@ -86,6 +86,11 @@ def log_ratio(errors: Float[Tensor, " n"], base: Float[Tensor, " n"], z: float =
     return value, value - half, value + half
 
 
+def jointly(maps: Mapping[str, Remedy]) -> float:
+    """Standard errors of intervals that hold together at 95 %, over all remedies but "nothing" (Bonferroni)."""
+    return NormalDist().inv_cdf(1 - 0.025 / (len(maps) - 1))
+
+
 class Searched(NamedTuple):
     """A search by cosine under every remedy: the maps, which queries judged, and their nDCG@10 and recall@1.
 
@@ -106,7 +111,10 @@ def searched(
     fit: Float[Tensor, "f d"] | None,
     rng: np.random.Generator,
 ) -> Searched:
-    """Without `fit`, remedies are fitted on half of the queries and on their documents alone; the other half judges."""
+    """Without `fit`, remedies are fitted on half of the queries and on their documents alone; the other half judges.
+
+    Raises IsonumError where a query has nothing relevant, or where the rows to fit on do not differ.
+    """
     order = torch.from_numpy(rng.permutation(len(q)))
     judged = order[: min(SEARCHES, len(q) if fit is not None else len(q) // 2)]
     near = relevant[judged]
@@ -114,7 +122,7 @@ def searched(
         fit = torch.cat([q[order[len(judged) :]], documents[~near.any(0)]])
     maps, effects = remedies(Moments.of(fit)), {}
     scored = {name: found_by_cosine(map.of(q[judged]), map.of(documents), near) for name, map in maps.items()}
-    z = NormalDist().inv_cdf(1 - 0.025 / (len(maps) - 1))
+    z = jointly(maps)
     for name, own in scored.items():
         apart = (scored["nothing"] - own)[:, 0]
         value, half = float(apart.mean()), z * float(apart.std()) / math.sqrt(len(apart))
