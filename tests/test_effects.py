@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.statistics.contrasts import variance_shares
 from isonum_core.studies.effects import (
     compared,
     dose_curves,
@@ -17,7 +16,6 @@ from isonum_core.studies.effects import (
     steady,
     training_changes,
     twinned,
-    variance_sources,
 )
 
 
@@ -116,21 +114,6 @@ def test_the_steady_are_the_longest_five_beyond_the_threshold():
     rows = pd.concat([rows, rows.assign(trained=False), rows.assign(half="mean_cosine", rho=-rows.rho)])
     assert steady(rows, "iso_score", 1) == list("hgfeb") and steady(rows, "iso_score", -1) == ["d"]
     assert steady(rows, "mean_cosine", 1) == ["d"]
-
-
-def test_variance_has_the_source_that_made_it(rng):
-    facts = [(m, f"f{f}", s, k) for m in "abc" for f in range(6) for s in range(4) for k in (0, 1)]
-    table = pd.DataFrame(facts, columns=["model", "family", "seed", "knob"])
-    noise = 1e-3 * rng.normal(size=len(table))
-    table["of_model"] = table.model.map({"a": 0.0, "b": 1.0, "c": 3.0}) + noise + table.knob  # knobs are averaged
-    table["of_family"] = table.family.map({f"f{f}": f**2 for f in range(6)}) + noise
-    found = variance_sources(table.sample(frac=1, random_state=1), ["of_model", "of_family"], rng, draws=40)
-    found = found.set_index(["measure", "part"])
-    assert found.share["of_model", "model"] > 0.999 and found.share["of_family", "family"] > 0.999
-    assert found.groupby("measure").share.sum().to_numpy() == pytest.approx([1, 1])
-    assert set(found.index.levels[1]) == {"model", "family", "both", "rest"}
-    x = table.groupby(["model", "family", "seed"]).of_family.mean().to_numpy().reshape(3, 6, 4)
-    assert found.share["of_family", "rest"] == pytest.approx(variance_shares(x)["rest"])
 
 
 def test_halves_that_are_one_number_and_halves_that_are_two(rng):
