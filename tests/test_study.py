@@ -108,7 +108,7 @@ def test_the_list_of_studies_imports_none_of_them():
         "import sys; from isonum_core.lab.study import study_titles; print(list(study_titles()), sorted(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("['architecture', ")
+    assert done.stdout.startswith("['checkpoints_forecasts', ")
     assert "isonum_core.studies" not in done.stdout and "'transformers'" not in done.stdout
 
 
