@@ -13,7 +13,7 @@ from isonum_core.commands import tables as commands
 from isonum_core.errors import DataAbsent
 from isonum_core.lab.engine import run_study
 from isonum_core.lab.study import PROFILES
-from isonum_core.lab.verify import verify_tables
+from isonum_core.lab.verify import FAR, drawn_again, verify_tables
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_profiles_may_be_chosen_and_no_table_is_no_check(path, tmp_path):
     assert verify_tables(3, np.random.default_rng(0), tmp_path / "empty") == []
 
 
-def test_a_provisional_row_that_differs_is_told_and_is_not_red(path, monkeypatch, capsys):
+def test_a_provisional_row_is_compared_with_what_another_seed_does(path, monkeypatch, capsys):
     change(path, 3, -3, lambda text: repr(float(text) * (1 + 1e-8)))
     vouch(path)
     options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES)
@@ -146,11 +146,58 @@ def test_a_provisional_row_that_differs_is_told_and_is_not_red(path, monkeypatch
     assert "DIFFERS: norm" in capsys.readouterr().out
     monkeypatch.setattr(walk, "provisional", lambda config: {"norm"} if config.seed == 0 else set(), raising=False)
     text = commands._verify(options)
-    assert "DIFFERS, provisional: norm" in text and "5 of 6 hold. 1 differ among rows" in text
+    assert "another draw: norm" in text and "5 of 6 hold. 1 came out as another seed might" in text
     # Another column's licence does not cover it.
     monkeypatch.setattr(walk, "provisional", lambda config: {"steps"}, raising=False)
     with pytest.raises(SystemExit):
         commands._verify(options)
+
+
+def test_a_provisional_row_that_no_seed_comes_near_is_red(path, monkeypatch, capsys):
+    monkeypatch.setattr(walk, "provisional", lambda config: {"norm", "end", "skill"}, raising=False)
+    change(path, 3, -3, lambda text: repr(2 * float(text)))
+    vouch(path)
+    [wrong] = [check for check in verified(path) if check.verdict != "holds"]
+    assert wrong.verdict == "DIFFERS" and "times as far as two seeds lie apart" in wrong.said
+    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES)
+    with pytest.raises(SystemExit):
+        commands._verify(options)
+    assert "DIFFERS: " in capsys.readouterr().out
+
+
+def rows(*values):
+    return [dict(a=str(value), b="0.0") for value in values]
+
+
+def test_the_distance_of_a_second_draw_counts_in_distances_of_seeds():
+    others = [rows(3.0, 4.0), rows(1.0, 1.0)]
+    assert drawn_again(["a"], rows(0.0, 0.0), rows(-3.0, -4.0), others) == pytest.approx(1.0)
+    # The unit is the smaller of two: old or new, the farther one cannot excuse itself.
+    assert drawn_again(["a"], rows(0.0, 0.0), rows(300.0, 400.0), others) == pytest.approx(100.0)
+    assert drawn_again(["a"], rows(300.0, 400.0), rows(0.0, 0.0), others) == pytest.approx(100.0)
+    # A column that nothing moved counts as zero in the root mean square; one that no seed moves may not move.
+    assert drawn_again(["a", "b"], rows(0.0, 0.0), rows(-3.0, -4.0), others) == pytest.approx(0.5**0.5)
+    assert drawn_again(["b"], rows(0.0), [dict(b="0.1")], [rows(0.0), rows(1.0)]) == np.inf
+    assert drawn_again(["a"], rows(0.0), [dict(a="")], [rows(0.0), rows(1.0)]) == np.inf
+    assert np.isnan(drawn_again(["a"], rows(0.0), rows(1.0), [rows(2.0)]))
+
+
+def test_draws_of_one_law_are_as_far_apart_as_seeds(rng):
+    def draw():
+        return [dict(zip("abcdef", map(repr, rng.normal(size=6).tolist()), strict=True)) for _ in range(4)]
+
+    far = np.array([drawn_again("abcdef", draw(), draw(), [draw(), draw()]) for _ in range(200)])
+    assert 0.8 < np.median(far) < 1.2 and np.mean(far > FAR) < 0.01
+
+
+def test_provisional_rows_of_two_seeds_are_told_and_fail_nothing(tmp_path, monkeypatch):
+    monkeypatch.setitem(walk.SIZES, "quick", 2)
+    path = run_study("toys.walk", "quick", folder=tmp_path).path
+    monkeypatch.setattr(walk, "provisional", lambda config: {"norm"}, raising=False)
+    change(path, 3, -3, lambda text: repr(2 * float(text)))
+    vouch(path)
+    text = commands._verify(Namespace(seed=0, sample=4, minutes=None, out=path.parent, profiles=PROFILES))
+    assert "DIFFERS, provisional: norm" in text and "3 of 4 hold. 1 differ among rows" in text
 
 
 def test_minutes_end_the_comparison_between_two_configurations(path):

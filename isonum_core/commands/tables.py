@@ -97,9 +97,10 @@ def _verify(words: argparse.Namespace) -> str:
         config = " ".join(f"{name}={value}" for name, value in vars(check.config).items()) if check.config else ""
         lines.append(f"{check}  {config}")
     count = Counter(check.verdict for check in checks)
-    absent, excused = count["NOT COMPARED"], count["DIFFERS, provisional"]
+    absent, excused, again = count["NOT COMPARED"], count["DIFFERS, provisional"], count["another draw"]
     lines.append(f"{count['holds']} of {len(checks)} hold.")
     lines[-1] += f" {absent} not compared, for want of data." if absent else ""
+    lines[-1] += f" {again} came out as another seed might: training carried a rounding on." if again else ""
     lines[-1] += f" {excused} differ among rows that are known to depend on the processor." if excused else ""
     return _end(lines, int("DIFFERS" in count))
 

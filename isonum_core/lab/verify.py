@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +13,18 @@ import numpy as np
 
 from isonum_core.errors import DataAbsent, IsonumError
 from isonum_core.lab.engine import compute
-from isonum_core.lab.study import PROFILES, RESULTS, Row, Study, find_study
+from isonum_core.lab.study import PROFILES, RESULTS, Cells, Row, Study, find_study
 from isonum_core.lab.table import checked, read_table
+
+FAR = 2.0  # seeds' distances that a provisional row may move
 
 
 class Check(NamedTuple):
     """What came of one configuration, recomputed. `share`: its largest difference over what is allowed.
 
-    `verdict` is "holds", "DIFFERS" (the table is red for it), "DIFFERS, provisional" (only in columns that another
-    processor is known to change: told, and fails nothing) or "NOT COMPARED" (its data was not to be had). `said` says
-    more.
+    `verdict` is "holds", "DIFFERS" (the table is red for it), "NOT COMPARED" (its data was not to be had), or, where
+    only columns differ that another processor is known to change, "another draw" (it came out as another seed might)
+    or "DIFFERS, provisional" (fewer than three seeds say how far those lie apart: told, and fails nothing).
     """
 
     table: str
@@ -44,9 +48,10 @@ def verify_tables(
     """Recompute `sample` random configurations (None: all) of the tables in `folder` on the CPU; no table, no checks.
 
     After `minutes` no further one is begun. A float holds when |recomputed - committed| <= t max(1, |committed|), t the
-    study's tolerance of that column, the larger of the CPU's and of the device's that made the table. Everything else
-    must be equal. A damaged or stale table (edited bytes, other columns, configurations that the grid has not) fails
-    whatever the sample is.
+    study's tolerance of that column, the larger of the CPU's and of the device's that made the table. Provisional
+    columns that do not hold are compared in distribution: `drawn_again` at most FAR. Everything else must be equal. A
+    damaged or stale table (edited bytes, other columns, configurations that the grid has not) fails whatever the sample
+    is.
     """
     checks, candidates, deadline = [], [], time.monotonic() + 60 * minutes
     for path in sorted(path for profile in profiles for path in Path(folder).glob(f"*.{profile}.csv")):
@@ -72,10 +77,57 @@ def _opened(path: Path) -> list[tuple]:
         if unstated := devices - known.keys():
             raise IsonumError(f"{study.name} states no tolerance of {column!r} on {unstated}. Add it to TOLERANCES.")
         allowed[column] = max(known[device] for device in devices)
-    return [(path.name, study, allowed, grid[key], rows) for key, rows in blocks.items()]
+    seeds = {}
+    for key, rows in blocks.items():
+        seeds.setdefault(_but_seed(study, key), []).append(rows)
+    return [
+        (
+            path.name,
+            study,
+            allowed,
+            grid[key],
+            rows,
+            [x for x in seeds[_but_seed(study, key)] if x is not rows and len(x) == len(rows)],
+        )
+        for key, rows in blocks.items()
+    ]
 
 
-def _recomputed(name: str, study: Study, allowed: dict[str, float], config: Any, rows: list[Row]) -> Check:
+def _but_seed(study: Study, key: Cells) -> Cells:
+    return tuple(cell for name, cell in zip(study.columns, key, strict=True) if name != "seed")
+
+
+def drawn_again(columns: Iterable[str], old: list[Row], new: list[Row], others: list[list[Row]]) -> float:
+    """How far the new rows are from the old ones, in distances between two seeds; `others` are the other seeds' rows.
+
+    A column's distance is the root mean square difference over rows. Its unit is the largest between two seeds, with
+    the old or with the new rows as this seed's, whichever is less: neither can excuse itself. The root mean square over
+    columns is returned: about 1 where the new rows are as another seed's. Infinite where a value is missing on one
+    side, or a column moved that no seed moves; NaN with fewer than two others.
+    """
+    if len(others) < 2:
+        return math.nan
+
+    def apart(a: list[Row], b: list[Row], column: str) -> float:
+        pairs = [(x[column], y[column]) for x, y in zip(a, b, strict=True) if x[column] != y[column]]
+        if not all(itertools.chain.from_iterable(pairs)):
+            return math.inf
+        return math.sqrt(sum((float(x) - float(y)) ** 2 for x, y in pairs) / len(a))
+
+    def widest(own: list[Row], column: str) -> float:
+        known = (apart(a, b, column) for a, b in itertools.combinations([own, *others], 2))
+        return max((x for x in known if x < math.inf), default=0.0)
+
+    parts = []
+    for column in columns:
+        moved, unit = apart(old, new, column), min(widest(old, column), widest(new, column))
+        parts.append(0.0 if not moved else moved / unit if unit else math.inf)
+    return math.sqrt(sum(part**2 for part in parts) / len(parts))
+
+
+def _recomputed(
+    name: str, study: Study, allowed: dict[str, float], config: Any, rows: list[Row], others: list[list[Row]]
+) -> Check:
     _, fresh = compute(study.module, config, "cpu")
     if isinstance(fresh, IsonumError):
         return Check(name, config, "NOT COMPARED" if isinstance(fresh, DataAbsent) else "DIFFERS", str(fresh))
@@ -92,7 +144,12 @@ def _recomputed(name: str, study: Study, allowed: dict[str, float], config: Any,
     if share <= 1:
         return Check(name, config, "holds", f"share {share:.2g} ({column})", len(cells), share)
     told = f"{column} is {old or 'missing'} in the table and {new or 'missing'} now, {share:.2g} times what is allowed"
-    return Check(name, config, "DIFFERS, provisional" if column in excused else "DIFFERS", told, len(cells), share)
+    if column not in excused:
+        return Check(name, config, "DIFFERS", told, len(cells), share)
+    far = drawn_again([column for column in columns if column in excused], rows, fresh, others)
+    verdict = "DIFFERS, provisional" if math.isnan(far) else "another draw" if far <= FAR else "DIFFERS"
+    told += "" if math.isnan(far) else f"; {far:.2g} times as far as two seeds lie apart"
+    return Check(name, config, verdict, told, len(cells), share)
 
 
 def _share(allowed: float | None, old: str, new: str) -> float:
