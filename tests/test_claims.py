@@ -160,7 +160,7 @@ def test_every_badge_is_in_the_legend():
     assert all(f"**{verdict}**" in text for verdict in VERDICTS)
     severities = re.search(r"SEVERITIES = \[\], \((.*)\)", TEXTS[BOOK / "published-code.md"])[1]
     assert all(f"*{severity}*" in text for severity in re.findall(r'"([^"]+)"', severities))
-    flagged = table(dict(LEDGER, rows=dict(older=[_first_commit("data")])), BOOK / "results")
+    flagged = table(dict(LEDGER, rows=dict(older=[_first_commit("families")])), BOOK / "results")
     assert "*(rows older than the code)*" in flagged and "*rows older than the code*" in text
 
 

@@ -8,14 +8,12 @@ import pytest
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.statistics.contrasts import variance_shares
 from isonum_core.studies.effects import (
     compared,
     dose_curves,
     knob_effects,
     training_changes,
     twinned,
-    variance_sources,
 )
 
 
@@ -106,21 +104,6 @@ def test_the_halves_are_compared_family_by_family(rng):
     found = compared(pd.DataFrame(rows))
     assert found.pop("together") == pytest.approx(stats.spearmanr(*zip(*spans, strict=True))[0])
     assert found == counts and min(counts.values()) > 0
-
-
-def test_variance_has_the_source_that_made_it(rng):
-    facts = [(m, f"f{f}", s, k) for m in "abc" for f in range(6) for s in range(4) for k in (0, 1)]
-    table = pd.DataFrame(facts, columns=["model", "family", "seed", "knob"])
-    noise = 1e-3 * rng.normal(size=len(table))
-    table["of_model"] = table.model.map({"a": 0.0, "b": 1.0, "c": 3.0}) + noise + table.knob  # knobs are averaged
-    table["of_family"] = table.family.map({f"f{f}": f**2 for f in range(6)}) + noise
-    found = variance_sources(table.sample(frac=1, random_state=1), ["of_model", "of_family"], rng, draws=40)
-    found = found.set_index(["measure", "part"])
-    assert found.share["of_model", "model"] > 0.999 and found.share["of_family", "family"] > 0.999
-    assert found.groupby("measure").share.sum().to_numpy() == pytest.approx([1, 1])
-    assert set(found.index.levels[1]) == {"model", "family", "both", "rest"}
-    x = table.groupby(["model", "family", "seed"]).of_family.mean().to_numpy().reshape(3, 6, 4)
-    assert found.share["of_family", "rest"] == pytest.approx(variance_shares(x)["rest"])
 
 
 def test_training_changes_are_paired_by_seed(rng):

@@ -6,6 +6,7 @@ import json
 from argparse import Namespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from toys import walk
 
@@ -140,12 +141,16 @@ def test_profiles_may_be_chosen_and_no_table_is_no_check(path, tmp_path):
 def test_a_provisional_row_is_compared_with_what_another_seed_does(path, monkeypatch, capsys):
     change(path, 3, -3, lambda text: repr(float(text) * (1 + 1e-8)))
     vouch(path)
-    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES)
+    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES, csv=None)
     with pytest.raises(SystemExit):
         commands._verify(options)
     assert "DIFFERS: norm" in capsys.readouterr().out
     monkeypatch.setattr(walk, "provisional", lambda config: {"norm"} if config.seed == 0 else set(), raising=False)
+    options.csv = path.parent / "checks.csv"
     text = commands._verify(options)
+    told = pd.read_csv(options.csv)
+    assert told.verdict.value_counts().to_dict() == {"holds": 5, "another draw": 1}
+    assert 0 < told.far[told.verdict == "another draw"].item() < 1e-3 and told.far.isna().sum() == 5
     assert "another draw: norm" in text and "5 of 6 hold. 1 came out as another seed might" in text
     # Another column's licence does not cover it.
     monkeypatch.setattr(walk, "provisional", lambda config: {"steps"}, raising=False)
@@ -159,7 +164,7 @@ def test_a_provisional_row_that_no_seed_comes_near_is_red(path, monkeypatch, cap
     vouch(path)
     [wrong] = [check for check in verified(path) if check.verdict != "holds"]
     assert wrong.verdict == "DIFFERS" and "times as far as two seeds lie apart" in wrong.said
-    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES)
+    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES, csv=None)
     with pytest.raises(SystemExit):
         commands._verify(options)
     assert "DIFFERS: " in capsys.readouterr().out
@@ -196,7 +201,7 @@ def test_provisional_rows_of_two_seeds_are_told_and_fail_nothing(tmp_path, monke
     monkeypatch.setattr(walk, "provisional", lambda config: {"norm"}, raising=False)
     change(path, 3, -3, lambda text: repr(2 * float(text)))
     vouch(path)
-    text = commands._verify(Namespace(seed=0, sample=4, minutes=None, out=path.parent, profiles=PROFILES))
+    text = commands._verify(Namespace(seed=0, sample=4, minutes=None, out=path.parent, profiles=PROFILES, csv=None))
     assert "DIFFERS, provisional: norm" in text and "3 of 4 hold. 1 differ among rows" in text
 
 
@@ -212,5 +217,5 @@ def test_absent_data_is_told_and_is_no_difference(path, monkeypatch, capsys):
     monkeypatch.setattr(walk, "run", gone)
     checks = verified(path)
     assert all(check.verdict == "NOT COMPARED" and check.said.startswith("the file was") for check in checks)
-    text = commands._verify(Namespace(seed=0, sample=2, minutes=None, out=path.parent, profiles=PROFILES))
+    text = commands._verify(Namespace(seed=0, sample=2, minutes=None, out=path.parent, profiles=PROFILES, csv=None))
     assert "NOT COMPARED: the file" in text and "0 of 2 hold. 2 not compared, for want of data." in text

@@ -31,6 +31,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     verify.add_argument("--minutes", type=float, metavar="M", help="begin no further one after M minutes")
     verify.add_argument("--seed", type=int, help="of the sample; printed when it is drawn")
     verify.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES, help="default: all")
+    verify.add_argument("--csv", type=Path, metavar="FILE", help="also write what came of each, with its distances")
     verify.set_defaults(function=_verify)
 
     for parser in (studies, run, verify):
@@ -96,6 +97,13 @@ def _verify(words: argparse.Namespace) -> str:
     for check in checks:
         config = " ".join(f"{name}={value}" for name, value in vars(check.config).items()) if check.config else ""
         lines.append(f"{check}  {config}")
+    if words.csv:
+        import pandas as pd
+
+        facts = (
+            {"table": c.table, "config": c.config, "verdict": c.verdict, "share": c.share, "far": c.far} for c in checks
+        )
+        pd.DataFrame(facts).to_csv(words.csv, index=False)
     count = Counter(check.verdict for check in checks)
     absent, excused, again = count["NOT COMPARED"], count["DIFFERS, provisional"], count["another draw"]
     lines.append(f"{count['holds']} of {len(checks)} hold.")

@@ -33,6 +33,7 @@ class Check(NamedTuple):
     said: str
     values: int = 0
     share: float = 0.0
+    far: float = math.nan  # `drawn_again` of provisional columns that differ
 
     def __str__(self) -> str:
         return f"{self.table}  {self.values} values  {self.verdict}: {self.said}"
@@ -149,7 +150,7 @@ def _recomputed(
     far = drawn_again([column for column in columns if column in excused], rows, fresh, others)
     verdict = "DIFFERS, provisional" if math.isnan(far) else "another draw" if far <= FAR else "DIFFERS"
     told += "" if math.isnan(far) else f"; {far:.2g} times as far as two seeds lie apart"
-    return Check(name, config, verdict, told, len(cells), share)
+    return Check(name, config, verdict, told, len(cells), share, far)
 
 
 def _share(allowed: float | None, old: str, new: str) -> float:

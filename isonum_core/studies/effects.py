@@ -9,13 +9,11 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from isonum_core.errors import IsonumError
-from isonum_core.statistics.contrasts import paired_t, variance_shares
-from isonum_core.statistics.intervals import crossed_intervals
+from isonum_core.statistics.contrasts import paired_t
 
 HALVES = ("mean_cosine", "iso_score")  # the mean half, the spectral half
 KEYS = ["family", "model", "size", "seed", "knob"]
 TWIN = "_untrained"
-PARTS = {"first": "model", "second": "family", "both": "both", "rest": "rest"}
 
 
 def twinned(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.DataFrame:
@@ -84,31 +82,6 @@ def compared(effects: pd.DataFrame) -> dict[str, int | float]:
     found = dict(clear=len(clear), opposite=_opposed(clear), together=float(together))
     found |= larger.sum().add_prefix("larger_").to_dict()
     return found | dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice))
-
-
-def variance_sources(
-    table: pd.DataFrame, measures: Sequence[str], rng: np.random.Generator, draws: int = 2000
-) -> pd.DataFrame:
-    """Which share of a measure's variance goes with model, family, their combination ("both") and seed ("rest").
-
-    One row for each measure and part: `contrasts.variance_shares` of means over knobs, from rows of every model under
-    every family and seed, with the 95 % crossed bootstrap over families and seeds. The models are those of the table,
-    and no sample; a resample of few families holds fewer different ones, which leans the intervals towards the model.
-    """
-    means = table.groupby(["family", "seed", "model"])[list(measures)].mean().unstack("model")
-    wide = means.set_axis([" ".join(names) for names in means], axis=1).reset_index()
-    models = list(means[measures[0]])
-
-    def statistics(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-        found = {}
-        for measure in measures:
-            x = np.full((len(models), rows.family.nunique(), rows.seed.nunique()), np.nan)
-            x[:, rows.family, rows.seed] = rows[[f"{measure} {model}" for model in models]].to_numpy().T
-            found |= {(measure, PARTS[part]): share for part, share in variance_shares(x).items()}
-        return found
-
-    found = crossed_intervals(wide, statistics, rng, draws=draws)
-    return found.rename_axis(["measure", "part"]).rename(columns={"value": "share"}).reset_index()
 
 
 def training_changes(table: pd.DataFrame) -> pd.DataFrame:
