@@ -136,12 +136,13 @@ def test_profiles_may_be_chosen_and_no_table_is_no_check(path, tmp_path):
     assert len(verified(path, sample=100)) == 8
     assert {check.table for check in verified(path, sample=100, profiles=("gpu",))} == {"walk.gpu.csv"}
     assert verify_tables(3, np.random.default_rng(0), tmp_path / "empty") == []
+    assert len(verified(path, sample=100, studies=["walk"])) == 8 and verified(path, studies=["stroll"]) == []
 
 
 def test_a_provisional_row_is_compared_with_what_another_seed_does(path, monkeypatch, capsys):
     change(path, 3, -3, lambda text: repr(float(text) * (1 + 1e-8)))
     vouch(path)
-    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES, csv=None)
+    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES, csv=None, studies=[])
     with pytest.raises(SystemExit):
         commands._verify(options)
     assert "DIFFERS: norm" in capsys.readouterr().out
@@ -164,7 +165,7 @@ def test_a_provisional_row_that_no_seed_comes_near_is_red(path, monkeypatch, cap
     vouch(path)
     [wrong] = [check for check in verified(path) if check.verdict != "holds"]
     assert wrong.verdict == "DIFFERS" and "times as far as two seeds lie apart" in wrong.said
-    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES, csv=None)
+    options = Namespace(seed=0, sample=6, minutes=None, out=path.parent, profiles=PROFILES, csv=None, studies=[])
     with pytest.raises(SystemExit):
         commands._verify(options)
     assert "DIFFERS: " in capsys.readouterr().out
@@ -201,7 +202,9 @@ def test_provisional_rows_of_two_seeds_are_told_and_fail_nothing(tmp_path, monke
     monkeypatch.setattr(walk, "provisional", lambda config: {"norm"}, raising=False)
     change(path, 3, -3, lambda text: repr(2 * float(text)))
     vouch(path)
-    text = commands._verify(Namespace(seed=0, sample=4, minutes=None, out=path.parent, profiles=PROFILES, csv=None))
+    text = commands._verify(
+        Namespace(seed=0, sample=4, minutes=None, out=path.parent, profiles=PROFILES, csv=None, studies=[])
+    )
     assert "DIFFERS, provisional: norm" in text and "3 of 4 hold. 1 differ among rows" in text
 
 
@@ -217,5 +220,7 @@ def test_absent_data_is_told_and_is_no_difference(path, monkeypatch, capsys):
     monkeypatch.setattr(walk, "run", gone)
     checks = verified(path)
     assert all(check.verdict == "NOT COMPARED" and check.said.startswith("the file was") for check in checks)
-    text = commands._verify(Namespace(seed=0, sample=2, minutes=None, out=path.parent, profiles=PROFILES, csv=None))
+    text = commands._verify(
+        Namespace(seed=0, sample=2, minutes=None, out=path.parent, profiles=PROFILES, csv=None, studies=[])
+    )
     assert "NOT COMPARED: the file" in text and "0 of 2 hold. 2 not compared, for want of data." in text

@@ -27,6 +27,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     run.set_defaults(function=_run)
 
     verify = subparsers.add_parser("verify", help="recompute random committed configurations and compare")
+    verify.add_argument("studies", nargs="*", help="whose tables (default: all)")
     verify.add_argument("--sample", type=int, metavar="K", help="how many (default: 10, or all that fit in --minutes)")
     verify.add_argument("--minutes", type=float, metavar="M", help="begin no further one after M minutes")
     verify.add_argument("--seed", type=int, help="of the sample; printed when it is drawn")
@@ -90,7 +91,9 @@ def _verify(words: argparse.Namespace) -> str:
     seed = secrets.randbits(32) if words.seed is None else words.seed
     timed = words.minutes is not None
     sample, minutes = words.sample or (None if timed else 10), words.minutes if timed else math.inf
-    checks = verify_tables(sample, np.random.default_rng(seed), words.out, tuple(words.profiles), minutes)
+    checks = verify_tables(
+        sample, np.random.default_rng(seed), words.out, tuple(words.profiles), minutes, words.studies
+    )
     if not checks:
         return f"There are no tables in {words.out}, so there is nothing to verify."
     lines = [f"Recomputed on the CPU, --seed {seed}. Share: largest difference over what is allowed."]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,17 +45,20 @@ def verify_tables(
     folder: Path | str = RESULTS,
     profiles: tuple[str, ...] = PROFILES,
     minutes: float = math.inf,
+    studies: Collection[str] = (),
 ) -> list[Check]:
     """Recompute `sample` random configurations (None: all) of the tables in `folder` on the CPU; no table, no checks.
 
-    After `minutes` no further one is begun. A float holds when |recomputed - committed| <= t max(1, |committed|), t the
-    study's tolerance of that column, the larger of the CPU's and of the device's that made the table. Provisional
-    columns that do not hold are compared in distribution: `drawn_again` at most FAR. Everything else must be equal. A
-    damaged or stale table (edited bytes, other columns, configurations that the grid has not) fails whatever the sample
-    is.
+    Of the tables of `studies` alone, where any are named. After `minutes` no further one is begun. A float holds when
+    |recomputed - committed| <= t max(1, |committed|), t the study's tolerance of that column, the larger of the CPU's
+    and of the device's that made the table. Provisional columns that do not hold are compared in distribution:
+    `drawn_again` at most FAR. Everything else must be equal. A damaged or stale table (edited bytes, other columns,
+    configurations that the grid has not) fails whatever the sample is.
     """
     checks, candidates, deadline = [], [], time.monotonic() + 60 * minutes
     for path in sorted(path for profile in profiles for path in Path(folder).glob(f"*.{profile}.csv")):
+        if studies and path.name.partition(".")[0] not in studies:
+            continue
         try:
             candidates += _opened(path)
         except IsonumError as error:
