@@ -27,7 +27,8 @@ from isonum_core.studies.closeness import DRAWS, TWIN, gated, points
 from isonum_core.studies.families import FamilyNet
 from isonum_core.studies.learnt import CONTEXT, EVERY, HALVES, RECIPES, TEST, Recipe, shape
 
-TOLERANCES, MAY_BE_MISSING = learnt.TOLERANCES, learnt.MAY_BE_MISSING
+TOLERANCES = {name: moved for name, moved in learnt.TOLERANCES.items() if name != "knob"}  # rows are means over knobs
+MAY_BE_MISSING = learnt.MAY_BE_MISSING
 ELIGIBLE = (
     *("fgn", "arfima", "ar2_period", "ar2_damping", "local_level", "drift", "seasonal_amplitude", "sine_noise"),
     *("square_duty", "chirp", "trend", "piecewise_trend", "quantised", "outliers", "stuck", "student_ar"),
