@@ -69,8 +69,7 @@ def train(
 
     loss(model, step) is the loss of the batch of that step: a function of the step, so that a resumed run sees the
     batches that it would have seen. With `checkpoint`, a file, the run goes on from what is there, and saves weights
-    and optimiser every `every` steps and at the end. With `optimiser`, one of this model's (`make_optimiser`), the run
-    starts with the moments that it has; the rates are those of `training`.
+    and optimiser every `every` steps and at the end. With `optimiser` (of `make_optimiser`) it starts with its moments.
 
     Raises IsonumError when the loss is no longer finite (looked at every 100 steps), and when the checkpoint belongs to
     another class of model or another Training; torch says where its shapes do not fit.

@@ -1,8 +1,8 @@
 """What a past is worth: the contrasts between arms of the study `pretraining`, and what was expected of them.
 
-A target is one point: every interval is Student's over targets, of differences inside a target (means over its seeds).
-Holm: over the 21 contrasts of one way to adapt (seven pairs of pasts; mean share, IsoScore, NLL), the one-step error by
-itself; over the twelve of warm against anew; over the twelve of the rules.
+A target is one point: every interval is Student's, of differences inside a target (means over seeds). Holm: over the 21
+contrasts of one way to adapt (seven pairs of pasts; mean share, IsoScore, NLL), the one-step error by itself; over the
+twelve of warm against anew; over the twelve of the rules.
 
 Written before the grid was run. The pilot is the first edition (two targets, both almost free of noise, five seeds,
 100 + 100 steps, float32): after full adaptation text and Zipf left a larger NLL and a smaller IsoScore than none, the
@@ -58,8 +58,7 @@ class Pasts(NamedTuple):
     @property
     def drift(self) -> pd.DataFrame:
         """How far the mean output row has moved after all weights were adapted: each seed, rule and past."""
-        last = self.arms.adaptation.isin(["full", "warm"]) & (self.arms.step == self.arms.step.max())
-        return self.arms[last]
+        return self.arms[self.arms.adaptation.isin(["full", "warm"]) & (self.arms.step == self.arms.step.max())]
 
 
 def pasts(table: pd.DataFrame) -> Pasts:
@@ -93,9 +92,9 @@ def _each(rows: pd.DataFrame, by: str, arm: str, pairs: Sequence, values: Sequen
 def ranks_across_pasts(ends: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of each half with NLL over the five pasts, inside a target: mean over targets, by (way, half).
 
-    `low`, `high`: Student's, over the n targets on which all five have one-step skill under that way; the mean itself
-    where all agree, missing below two. `chance`: how often a mean as far from zero comes where the pasts change places,
-    in every order, the same on all targets: what five pasts can tell. `each`: the targets' own correlations.
+    `low`, `high`: Student's, cut at -1 and 1, over the n targets on which all five have one-step skill under that way;
+    the mean itself where all agree, missing below two. `chance`: how often a mean as far off comes where the pasts
+    change places, in every order, the same on all targets: what five pasts can tell. `each`: the targets' own.
     """
     orders, found = np.array(list(permutations(range(len(PASTS))))), {}
     for way, rows in ends.groupby("adaptation", sort=False):
@@ -105,15 +104,15 @@ def ranks_across_pasts(ends: pd.DataFrame) -> pd.DataFrame:
             found |= {(way, half): lost for half in HALVES}
             continue
         wide = able.pivot(index="target", columns="source", values=list(VALUES))
-        ranks = {v: stats.rankdata(wide[v], axis=1) - (len(PASTS) + 1) / 2 for v in VALUES}
-        size = np.square(np.arange(len(PASTS)) - (len(PASTS) - 1) / 2).sum()
+        ranks = {v: stats.zscore(stats.rankdata(wide[v], axis=1), axis=1) for v in VALUES}
         for half in HALVES:
-            rho = (ranks[half] * ranks["nll"]).sum(1) / size
-            shuffled = abs((ranks[half][:, orders] * ranks["nll"][:, None]).sum(2).mean(0)) / size
+            rho = (ranks[half] * ranks["nll"]).mean(1)
+            shuffled = abs((ranks[half][:, orders] * ranks["nll"][:, None]).mean((0, 2)))
             chance = (shuffled >= abs(rho.mean()) - 1e-9).mean()
             own = dict(zip(wide.index, rho, strict=True))
             sure = Contrast(*[rho[0]] * 3, np.nan, n) if np.ptp(rho) < 1e-9 else paired_t(rho)
-            found[way, half] = sure._asdict() | dict(chance=chance, each=own)
+            ends_at = dict(low=max(sure.low, -1.0), high=min(sure.high, 1.0))
+            found[way, half] = sure._asdict() | ends_at | dict(chance=chance, each=own)
     return pd.DataFrame.from_dict(found, orient="index").rename_axis(["way", "half"])
 
 
@@ -134,11 +133,10 @@ def _moved(way: str, value: str, sign: int, *treated: str, control: str = "none"
     """Every one of the pasts lies on that side of the control, with p < .05 after Holm."""
 
     def judge(found: Pasts) -> Verdict:
-        rows = {past: found.contrasts.loc[(way, value, past, control)] for past in treated}
-        held = all(sign * row["mean"] > 0 and row.p_holm < 0.05 for row in rows.values())
-        numbers = [number for row in rows.values() for number in (row["mean"], row.p_holm)]
-        words = (f"{past} {_printed(row)}, p {row.p_holm:.2g}" for past, row in rows.items())
-        return Verdict(decided(held, *numbers), "; ".join(words))
+        rows = found.contrasts.loc[[(way, value, past, control) for past in treated]]
+        held = ((sign * rows["mean"] > 0) & (rows.p_holm < 0.05)).all()
+        words = (f"{past} {_printed(rows.iloc[i])}, p {rows.p_holm.iloc[i]:.2g}" for i, past in enumerate(treated))
+        return Verdict(decided(held, *rows["mean"], *rows.p_holm), "; ".join(words))
 
     return judge
 

@@ -13,16 +13,14 @@ of a training from nothing: warm is the optimiser's memory, and not its rate.
 
 Targets are the sampled factor. ELIGIBLE are the families, of the 46, on which ridge regression on the context has a
 one-step skill of .2, fitted on 4,096 windows of this study and judged on 1,024; other windows chose the same 18. A seed
-drew eight of them; the grid takes them in the order drawn. No network was asked. The logistic map is the one that the
-first edition used too. A target and a seed decide initial weights, test windows, order of words and all batches, alike
-for every arm; two targets share nothing random.
+put them in order; the first six were run (eight were planned, six at least: time ran out). No network was asked. The
+logistic map is the one that the first edition used too. A target and a seed decide initial weights, test windows, order
+of words and all batches, alike for every arm; two targets share nothing random.
 
 Fixed before the grid was run. The state: that of the context's last position after the final norm, one a window. The
-table: output embeddings of the number-words. The checkpoint: the last step. Measures: mean_share (mean half), iso_score
-(spectral half), nll (error). Everything is float64. EXPECTED, the contrasts and the pilots stand in `studies.pasts`.
-
-Left out for time: more than one seed a target; other exponents of Zipf; optimisers after other pasts; other
-architectures; larger models and real languages as words.
+checkpoint: the last step. Measures: mean_share (mean half), iso_score (spectral half), nll (error). Everything is
+float64. EXPECTED, the contrasts and the pilots stand in `studies.pasts`. Left out for time: more than one seed a
+target; other exponents of Zipf; optimisers after a past; other architectures; larger models, real languages as words.
 """
 
 from __future__ import annotations
@@ -63,7 +61,7 @@ ELIGIBLE = (
     *("chirp", "piecewise_trend", "regimes", "logistic_map", "henon", "mackey_glass"),
     *("gp_scale", "gp_tails", "gp_wandering_season", "gp_mixture"),
 )
-TARGETS = tuple(ELIGIBLE[i] for i in np.random.default_rng(2026).permutation(len(ELIGIBLE))[:8])
+TARGETS = tuple(ELIGIBLE[i] for i in np.random.default_rng(2026).permutation(len(ELIGIBLE))[:6])
 WORLDS: dict[str, Family] = FAMILIES | STEADY
 CONTEXT, HORIZON, WORDS = 48, 8, 64
 WINDOW = CONTEXT + HORIZON
@@ -125,9 +123,8 @@ def grid(profile: str) -> list[Pretraining]:
 
 def ways(config: Pretraining) -> tuple[str, ...]:
     """How the weights are adapted: every way in the plain arms, and all weights in those that vary the rule."""
-    if config.rule != "adamw":
-        return ("full",)
-    return ("full", "frozen", "head") if config.source == "none" else ("full", "warm", "frozen", "head")
+    plain = ("full", "frozen", "head") if config.source == "none" else ("full", "warm", "frozen", "head")
+    return plain if config.rule == "adamw" else ("full",)
 
 
 def run(config: Pretraining, device: str = "cpu") -> list[dict]:
@@ -144,9 +141,8 @@ def run(config: Pretraining, device: str = "cpu") -> list[dict]:
         among(name, getattr(config, name), dict.fromkeys(choices))
     budget, pair = BUDGETS[config.size], (config.seed, TARGETS.index(config.target))
     weights = int(np.random.SeedSequence([WEIGHTS, *pair]).generate_state(1)[0])
-    tied = config.rule == "tied"
-    sizes = Tiny("gpt2", d=budget.d, context=CONTEXT, horizon=HORIZON, vocabulary=TOKENS.n_tokens, tied=tied)
-    model = double_model(sizes, weights).to(device)
+    sizes = dict(d=budget.d, context=CONTEXT, horizon=HORIZON, vocabulary=TOKENS.n_tokens, tied=config.rule == "tied")
+    model = double_model(Tiny("gpt2", **sizes), weights).to(device)
     test = windows_of([config.target], budget.test, np.random.default_rng([TEST, *pair]), WORLDS)
     begun = model.lm_head.weight.detach().sum(0)
 
@@ -161,8 +157,8 @@ def run(config: Pretraining, device: str = "cpu") -> list[dict]:
         rows += [{"phase": "pretraining", "adaptation": "none yet", "step": step, **row} for step, row in before]
     else:
         now = look(model)
-    rng = np.random.default_rng([ADAPT, *pair])
-    ids = encoded(windows_of([config.target], budget.steps * budget.batch, rng, WORLDS))
+    order = np.random.default_rng([ADAPT, *pair])
+    ids = encoded(windows_of([config.target], budget.steps * budget.batch, order, WORLDS))
     for way in ways(config):
         adapted, memory = copy.deepcopy((model, optimiser))
         path = followed(free(adapted, way), ids, config.rule, budget, look, memory if way == "warm" else None, now)
@@ -233,8 +229,7 @@ def followed(
 ) -> list[tuple[int, dict]]:
     """Train the model in place and look at it at each mark and after the last step; `first` is what step 0 shows.
 
-    The sequences are taken in their order, as many a step as the budget says: none is read twice. The optimiser starts
-    anew, or is the one given.
+    The sequences are taken in their order, none twice. The optimiser starts anew, or is the one given.
     """
     path, ids = [], ids.view(budget.steps, budget.batch, -1).to(model.device)
 
