@@ -9,8 +9,8 @@ Written before the grid was run. The pilot is the first edition (two targets, bo
 target's own series the other way, numeric nothing sure in NLL (+0.12 [-0.03, +0.28]); with frozen blocks numeric, Zipf
 and text left a larger NLL than random blocks; with the head alone numeric (-0.51) and Zipf (-0.35) a smaller one; over
 five pasts NLL fell with IsoScore (-.92) and rose with the mean share (+.76) after full adaptation. Predictions 2 to 9
-ask that of targets as a sample and of five times the steps, where it could be gone. No network of this edition had been
-seen. In brackets: how often a prediction comes true where nothing is behind it.
+ask that of a sample of targets, after five times the steps. Of this edition two networks of six steps had been seen. In
+brackets: how often a prediction comes true where nothing is behind it.
 """
 
 from __future__ import annotations
