@@ -106,7 +106,7 @@ BUDGETS = {
 
 
 def provisional(config: Pretraining) -> set[str]:
-    """All of a row of over 500 steps, so with a past: on plainer kernels one of two ended elsewhere, none of 3 without."""
+    """All of a row of over 500 steps, so with a past: on plainer kernels 2 of 3 ended elsewhere, of 4 without none."""
     return set(TOLERANCES) if BUDGETS[config.size].steps * (1 + (config.source != "none")) > 500 else set()
 
 
