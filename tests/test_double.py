@@ -9,6 +9,7 @@ import torch
 
 from isonum_core.networks.double import double_model
 from isonum_core.networks.patched import TRUNKS, Patched, patched_model, read, word_loss
+from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.networks.train import Training, train
 
 SMALL = dict(d=16, heads=2, context=32, horizon=4, patch=8, words=12, reach=4.0)
@@ -27,6 +28,16 @@ def test_it_is_the_model_of_transformers_but_for_rounding(trunk):
     theirs.load_state_dict(weights)
     # float32 has 24 bits, and two blocks add a few roundings
     assert torch.allclose(model(windows()), theirs(windows().float()).double(), atol=2e-5)
+
+
+def test_a_reader_of_words_is_that_of_transformers_too():
+    words = Tiny("gpt2", d=16, heads=2, context=24, horizon=4, vocabulary=40)
+    model, theirs = double_model(words, 0).eval(), tiny_model(words, 0).eval()
+    assert {w.dtype for w in model.parameters()} == {torch.float64}
+    theirs.load_state_dict(model.state_dict())
+    ids = torch.randint(3, 40, (4, 28), generator=torch.Generator().manual_seed(0))
+    # float32 has 24 bits, and two blocks add a few roundings
+    assert torch.allclose(model(input_ids=ids).logits, theirs(input_ids=ids).logits.double(), atol=2e-5)
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)

@@ -25,7 +25,7 @@ class Rehearsed(Exception):
     """The step was taken."""
 
 
-def one_step(model, loss, how, *rest):
+def one_step(model, loss, how, *rest, optimiser=None):
     places = {w.device.type for w in [*model.parameters(), *model.buffers()]}
     assert places == {"meta"}, "the network went to the device, whole"
     assert isinstance(how, training.Training)

@@ -106,6 +106,19 @@ def test_a_killed_run_goes_on_to_the_same_weights(how, kill, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("how", ["adamw", "sgd", "coupled_adam"])
+def test_an_optimiser_that_is_handed_on_makes_two_runs_one(how):
+    """At one rate, and where batches follow the step: the weights of as many steps in one go; started anew, others."""
+    whole, halves, anew = gpt2(), gpt2(), gpt2()
+    train(whole, loss, Training(12, 1e-2, how, momentum=0.9))
+    half = Training(6, 1e-2, how, momentum=0.9)
+    memory = make_optimiser(halves, half)
+    for begin in (0, 6):
+        train(halves, lambda model, step, begin=begin: loss(model, begin + step), half, optimiser=memory)
+        train(anew, lambda model, step, begin=begin: loss(model, begin + step), half)
+    assert same(whole, halves) and not same(whole, anew)
+
+
 def test_tied_weights_are_saved_once_and_resumed_as_one(tmp_path):
     training = Training(6, 1e-2)
     whole, path = gpt2(tied=True), tmp_path / "tied.pt"

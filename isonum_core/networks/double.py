@@ -14,11 +14,12 @@ from transformers.activations import NewGELUActivation
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, LlamaRotaryEmbedding
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
-from isonum_core.networks.patched import Patched, PatchedModel, patched_model
+from isonum_core.networks.patched import Patched, patched_model
+from isonum_core.networks.tiny import Tiny, tiny_model
 
 
-def double_model(config: Patched, seed: int) -> PatchedModel:
-    """`patched_model`, drawn and computed in float64. A seed draws other weights here than there.
+def double_model(config: Patched | Tiny, seed: int) -> nn.Module:
+    """`patched_model` or `tiny_model`, drawn and computed in float64. A seed draws other weights here than there.
 
     Norms of root mean squares, and the angles of Llama's positions, are rounded to float32 in transformers' classes,
     whatever the weights are: they are replaced by their definitions. GPT-2's activation, eight operations there, is one
@@ -27,7 +28,7 @@ def double_model(config: Patched, seed: int) -> PatchedModel:
     standard = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        model = patched_model(config, seed)
+        model = patched_model(config, seed) if isinstance(config, Patched) else tiny_model(config, seed)
         for parent in list(model.modules()):
             for name, child in parent.named_children():
                 if isinstance(child, LlamaRMSNorm | T5LayerNorm):

@@ -58,19 +58,24 @@ class Training:
 
 
 def train(
-    model: nn.Module, loss: Loss, training: Training, checkpoint: Path | str | None = None, every: int = 0
+    model: nn.Module,
+    loss: Loss,
+    training: Training,
+    checkpoint: Path | str | None = None,
+    every: int = 0,
+    optimiser: Optimizer | None = None,
 ) -> Float[Tensor, "steps"]:
     """Train the model in place, on the device where it is, and return the loss of every step.
 
     loss(model, step) is the loss of the batch of that step: a function of the step, so that a resumed run sees the
     batches that it would have seen. With `checkpoint`, a file, the run goes on from what is there, and saves weights
-    and optimiser every `every` steps and at the end.
+    and optimiser every `every` steps and at the end. With `optimiser` (of `make_optimiser`) it starts with its moments.
 
     Raises IsonumError when the loss is no longer finite (looked at every 100 steps), and when the checkpoint belongs to
     another class of model or another Training; torch says where its shapes do not fit.
     """
     device = next(model.parameters()).device
-    optimiser = make_optimiser(model, training)
+    optimiser = optimiser or make_optimiser(model, training)
     losses: list[Tensor] = []
     if checkpoint is not None and Path(checkpoint).exists():
         losses = list(_resume(Path(checkpoint), model, optimiser, training))
