@@ -103,10 +103,45 @@ def test_states_of_both_networks_are_off_the_centre_and_the_untrained_ones_drift
     assert spearmanr(range(30), blocks)[0] > 0.95 and blocks[0] > 0.1
 
 
-def test_a_mixer_without_attention_leaves_the_centre_too():
-    table = rows("architecture").groupby(["model", "trained", "family"]).mean_cosine.mean()
-    up = (table.xs(True, level="trained") - table.xs(False, level="trained") > 0).groupby("model").sum()
-    assert up.llama == up.patchtsmixer == 10 and up.t5 < 5 and up.patchtst < 5
+@pytest.fixture(scope="module")
+def trunks():
+    table = rows("trunks")
+    last = table.site == table.model.map({"t5": "block4"}).fillna("block2")
+    return table.assign(site=table.site.mask(last, "last"))
+
+
+def test_a_mixer_without_attention_leaves_the_centre_too_and_a_patch_model_comes_back(trunks):
+    table = trunks[trunks.site == "last"].groupby(["model", "family", "trained"]).mean_cosine.mean().unstack()
+    up = (table[True] > table[False]).groupby("model").sum()
+    assert up.patchtsmixer == 20 and up.llama >= 17 and up.gpt2 >= 17 and up.patchtst == 0
+
+
+def between(part, measure):
+    """Share of the sum of squares of a trunk's mean, over families and seeds."""
+    wide = part.pivot(index=["family", "seed"], columns="model", values=measure).to_numpy()
+    return np.square(wide.mean(0) - wide.mean()).mean() / wide.var()
+
+
+def test_the_trunk_decides_before_training_and_after_it_inside_alone(trunks):
+    trunks = trunks[trunks.site.isin(["last", "read"])].assign(error=np.log1p(-trunks.skill))
+    found = {}
+    for (site, trained), part in trunks.groupby(["site", "trained"]):
+        for half in ("mean_cosine", "iso_score"):
+            left = [between(part[part.model != name], half) for name in part.model.unique()]
+            found[half, site, trained] = between(part, half), min(left)
+    assert found["mean_cosine", "read", False][1] > 0.8 and found["iso_score", "read", False][1] > 0.35
+    assert found["mean_cosine", "last", True][1] > 0.25  # "more than a quarter ... whichever trunk is left out"
+    assert found["mean_cosine", "read", True][1] < 0.01 > found["iso_score", "read", True][1] - 0.01
+    assert found["iso_score", "last", True][0] == pytest.approx(1 / 6, abs=0.02)
+    assert between(trunks[trunks.trained & (trunks.site == "read")], "error") < 0.02
+
+
+def test_trained_roundness_has_no_common_sign_and_the_mean_half_has(trunks):
+    own = trunks[trunks.trained & (trunks.site == "read")]
+    own = own[own.groupby("family").ridge.transform("mean") > 0]
+    means = own.assign(error=np.log1p(-own.skill)).groupby(["model", "family"])[["mean_cosine", "iso_score", "error"]]
+    rho = means.mean().groupby("model").corr(method="spearman").error.unstack()
+    assert (rho.mean_cosine > 0).all() and rho.iso_score.min() < 0 < rho.iso_score.max()
 
 
 def test_a_past_is_in_the_states_handed_over_and_not_surely_there_after_adaptation():
