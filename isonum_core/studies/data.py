@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isonum_core.errors import among
 from isonum_core.networks.patched import Patched
 from isonum_core.studies import portrait
-from isonum_core.studies.portrait import COLUMNS, JUMPY, SIZES, TEST, TRAIN, among, network
+from isonum_core.studies.portrait import COLUMNS, JUMPY, SIZES, TEST, TRAIN, network
 from isonum_core.worlds.families import FAMILIES
 
 

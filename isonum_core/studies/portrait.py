@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Float
 
-from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score, mean_cosine
-from isonum_core.networks.patched import Patched, PatchedModel, patched_model, read, word_loss
-from isonum_core.networks.train import Training, train
+from isonum_core.networks.patched import Patched, PatchedModel, patched_model, read
+from isonum_core.networks.train import Training
 from isonum_core.studies.anatomy import MEASURES, measured, short
-from isonum_core.worlds.baselines import last_value, mean_value, nmse, seasonal_naive, skill
+from isonum_core.studies.learnt import fitted
+from isonum_core.worlds.baselines import errors_of, naive_forecasts, skill_among, varies
 
-Choice = TypeVar("Choice")
 TRAIN, TEST, ORDER = 10, 11, 12  # streams of random numbers; no pilot has seen them
-EXACT = 1e-12  # an nmse that is rounding error: a naive forecast that is never wrong leaves nothing to win
 DEPTHS = ("embed", "block1", "block2")  # what enters the first block, what leaves each, whatever the halves are called
 PROFILE = tuple(f"{half}_{depth}" for half in ("iso", "cos") for depth in DEPTHS)
 COLUMNS = ("nll", "nmse", "nmse_one", "crps", "skill", "skill_one", "iso_input", *MEASURES, *PROFILE)
@@ -54,42 +49,13 @@ SIZES = {
 }
 
 
-def among(what: str, name: str, choices: Mapping[str, Choice]) -> Choice:
-    """The choice of that name, or an IsonumError that lists them: where the name of a configuration is looked up."""
-    if name not in choices:
-        raise IsonumError(f"A {what} is one of {', '.join(choices)}, got {name!r}. Choose one of them.")
-    return choices[name]
-
-
-def fitted(
-    model: nn.Module,
-    loss: Callable[[nn.Module, Tensor, Tensor], Tensor],
-    pool: Float[np.ndarray, "n T"],
-    context: int,
-    order: np.random.Generator,
-    budget: Any,
-) -> nn.Module:
-    """The model trained on the pool's rows, context then horizon, in a random order; in eval mode, on its device.
-
-    budget: whatever has `steps`, `batch` and `rate`.
-    """
-    series = torch.tensor(pool, dtype=torch.float32, device=next(model.parameters()).device)
-    drawn = torch.from_numpy(order.integers(len(series), size=(budget.steps, budget.batch))).to(series.device)
-
-    def of_step(model: nn.Module, step: int) -> Tensor:
-        batch = series[drawn[step]]
-        return loss(model, batch[:, :context], batch[:, context:])
-
-    train(model, of_step, Training(budget.steps, budget.rate, warmup=20, final=0.0, clip=1.0))
-    return model.eval()
-
-
 def network(config: Patched, seed: int, pool: Float[np.ndarray, "n T"] | None, size: Size, device: str) -> PatchedModel:
     """The network of a seed, in eval mode: trained on the pool, or with its first weights where there is none."""
     model = patched_model(config, seed).to(device)
     if pool is None:
         return model.eval()
-    return fitted(model, word_loss, pool, config.context, np.random.default_rng([ORDER, seed]), size)
+    how = Training(size.steps, size.rate, warmup=20, final=0.0, clip=1.0)
+    return fitted(model, pool, np.random.default_rng([ORDER, seed]), size.batch, how)
 
 
 def portrait(
@@ -124,25 +90,3 @@ def portrait(
             m = Moments.of(x.double().cpu())
             found |= {f"iso_{depth}": float(iso_score(m)), f"cos_{depth}": float(mean_cosine(m))}
     return {name: short(value) for name, value in found.items()}
-
-
-def varies(context: Float[np.ndarray, "n C"]) -> Bool[np.ndarray, "n"]:
-    """Which contexts have a variance, the unit of errors."""
-    return context.std(axis=1) > 1e-12 * abs(context).max(axis=1)
-
-
-def naive_forecasts(context: Float[np.ndarray, "n C"], steps: int, season: int) -> dict[str, Float[np.ndarray, "n H"]]:
-    """The three forecasts that skill is measured against."""
-    seasonal = seasonal_naive(context, steps, season)
-    return {"last": last_value(context, steps), "seasonal": seasonal, "mean": mean_value(context, steps)}
-
-
-def errors_of(context: np.ndarray, actual: np.ndarray, forecasts: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """nmse of each forecast."""
-    return {name: nmse(context, actual, forecast).value for name, forecast in forecasts.items()}
-
-
-def skill_among(errors: Mapping[str, float], leaving_out: str | None = None) -> float | None:
-    """1 - the model's error / the smallest of the others; None where one of them is never wrong."""
-    naive = [error for name, error in errors.items() if name not in ("model", leaving_out)]
-    return skill(errors["model"], *naive) if min(naive) > EXACT else None

@@ -38,15 +38,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from isonum_core.errors import IsonumError
+from isonum_core.errors import IsonumError, among
 from isonum_core.networks.forecast import Predictive, Reading
 from isonum_core.networks.sites import find, listening
 from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.networks.train import OPTIMISERS, Training, train
 from isonum_core.studies.anatomy import MEASURES, measured, short
 from isonum_core.studies.pasts import EXPECTED as EXPECTED
-from isonum_core.studies.portrait import among, errors_of, skill_among
-from isonum_core.worlds.baselines import mean_value
+from isonum_core.worlds.baselines import errors_of, mean_value, skill_among
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.language import Echo, excerpts, letters
 from isonum_core.worlds.text import docstring_prose
