@@ -13,9 +13,9 @@ weeks is without a missing one. Windows of a set overlap: they are no independen
 from sets and seeds and never from windows.
 
 What had been seen: the first edition's table of these sets (300 steps at rate 1e-2 in float32, site `read`, five
-seeds); `families` and `convergence`, from whose synthetic families predictions 1 to 4 come; and, to see that it runs, one
-network of 30 steps on sunspots. `by chance` is the
-probability that a prediction comes true where nothing is behind it.
+seeds); `families` and `convergence`, from whose synthetic families predictions 1 to 4 come; and, to see that it runs,
+one network of 30 steps on sunspots. `by chance` is the probability that a prediction comes true where nothing is behind
+it.
 """
 
 from __future__ import annotations
