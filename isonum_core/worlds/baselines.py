@@ -99,9 +99,9 @@ def errors_of(context: Context, actual: Target, forecasts: Mapping[str, np.ndarr
     return {name: nmse(context, actual, forecast).value for name, forecast in forecasts.items()}
 
 
-def skill_among(errors: Mapping[str, float], leaving_out: str | None = None) -> float | None:
+def skill_among(errors: Mapping[str, float]) -> float | None:
     """1 - the model's error / the smallest of the others; None where one of them is never wrong."""
-    naive = [error for name, error in errors.items() if name not in ("model", leaving_out)]
+    naive = [error for name, error in errors.items() if name != "model"]
     return skill(errors["model"], *naive) if min(naive) > EXACT else None
 
 
