@@ -14,10 +14,11 @@ def by_family(table: pd.DataFrame, score: str = "skill") -> pd.DataFrame:
     """One row for each family and model: median, lowest and highest skill over seeds, and the kind of family.
 
     Where there is a column `trained`, trained rows alone count. A seed's skill is 1 - exp(mean of log(1 - skill) over
-    knobs): the geometric mean of error ratios, in which no knob decides alone. kind "skill possible" counts the knobs where some forecast beats all naive ones; families without
-    such a knob count those where the past tells the next value and some naive forecast errs ("naive is best"), and
-    families without those count all ("unpredictable"). Names that are not of `worlds.families`, as real sets, count all
-    their rows ("not told"). Families where skill is undefined throughout stand with NaN.
+    knobs): the geometric mean of error ratios, in which no knob decides alone. kind "skill possible" counts the knobs
+    where some forecast beats all naive ones; families without such a knob count those where the past tells the next
+    value and some naive forecast errs ("naive is best"), and families without those count all ("unpredictable"). Names
+    that are not of `worlds.families`, as real sets, count all their rows ("not told"). Families where skill is
+    undefined throughout stand with NaN.
     """
     found = []
     if "trained" in table:
