@@ -93,7 +93,8 @@ def grid(profile: str) -> list[Real]:
     if profile == "quick":
         return [Real("elnino", "gpt2", 0, steps, profile) for steps in (0, 10, 20)]
     trunks, seeds = (("gpt2",), 3) if profile == "cpu" else (("gpt2", "llama", "patchtst"), 10)
-    return [Real(d, m, s, n, profile) for s in range(seeds) for d in SETS for m in trunks for n in (0, *LENGTHS)]
+    every = [(s, n) for s in range(seeds) for n in (0, *LENGTHS)]
+    return [Real(d, m, s, n, profile) for s, n in every for d in SETS for m in trunks]
 
 
 def provisional(config: Real) -> set[str]:
