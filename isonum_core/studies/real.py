@@ -3,9 +3,9 @@
 Fixed before the run. A set is split in time: the last fifth of its steps, at least a horizon, holds the targets that
 judge, and no value of them is seen in training, in no series of the set. A context may reach back before the cut, as
 any forecast does. Of what lies before, the last fifth is held out too; where no window would fit before that (hospital,
-carparts), every fifth series is. Of its lengths, each a training of its own, a set is given the one with the least NLL on what is held out, mean over seeds (`chosen`): no test target
-has a say. Ridge regression sees the same windows as the network, up to 16,384 of them. Network, rate, sites and errors
-are those of `families`.
+carparts), every fifth series is. Of its lengths, each a training of its own, a set is given the one with the least NLL
+on what is held out, mean over seeds (`chosen`): no test target has a say. Ridge regression sees the same windows as the
+network, up to 16,384 of them. Network, rate, sites and errors are those of `families`.
 
 Contexts are shorter than those of arXiv 2505.17135 where a training window of the published length would not fit before
 the cut (hospital, carparts); horizons are the published ones. nn5_weekly is left out: after the cut no window of 24 + 8
@@ -182,9 +182,10 @@ def _drawn(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
 
 def _goes(part: str, measure: str, way: int) -> Callable[[Findings], Verdict]:
     def judge(found: Findings) -> Verdict:
-        up, down, p = signs(getattr(found, part)[measure])
-        if up + down < FEWEST:
-            return Verdict(None, f"{up + down} sets: not run")
+        moved = getattr(found, part)[measure].dropna()
+        if len(moved) < FEWEST:
+            return Verdict(None, f"{len(moved)} sets: not run")
+        up, down, p = signs(moved)
         return Verdict(bool(way * (up - down) > 0 and p < 0.05), f"{up} sets up, {down} down, p = {p:.2g}")
 
     return judge
