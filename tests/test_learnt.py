@@ -209,7 +209,7 @@ def test_sizes_of_one_s_own_take_the_place_of_a_trunk_s_shape():
     x = (rows[:40] - rows[:40, 31:32]) / rows[:40, :32].std(1, keepdims=True)
     again = Ridge(ridge.alpha_).fit((y := anchored_rows(rows, 32))[:, :32], y[:, 32:].clip(-5, 5))
     said = rows[:40, 31:32] + rows[:40, :32].std(1, keepdims=True) * again.predict(x[:, :32])
-    assert np.allclose(learnt.foretold(ridge, rows[:40, :32]), said, rtol=1e-9)  # two solvers of one least squares
+    assert np.allclose(learnt.by_line(ridge, rows[:40, :32]), said, rtol=1e-9)  # two solvers of one least squares
     assert model.config.horizon == 4 and found["ridge"] is not None and found["log_i"] < 0
 
 

@@ -108,7 +108,7 @@ def test_a_length_is_chosen_by_what_is_held_out_and_by_nothing_else():
     table = made()
     table.loc[table.dataset.isin(NAMES[:3]) & (table.steps == 30), "nll_held"] = -1.0
     table["nll"] = -table.steps.astype(float)
-    found = real.chosen(table)
+    found = real.length_of(table)
     assert (found[NAMES[:3]] == 30).all() and (found[NAMES[3:]] == 300).all()
     assert (real.points_at(table, found).groupby("family").nll.mean()[NAMES[3:]] == -300).all()
     assert (real.points_at(table, LATE).nll == -LATE).all()

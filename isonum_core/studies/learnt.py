@@ -122,7 +122,7 @@ def line(pool: Float[np.ndarray, "n T"], context: int = CONTEXT) -> RidgeCV:
     return RidgeCV(ALPHAS).fit(x[:, :context], x[:, context:].clip(-reach, reach))
 
 
-def foretold(ridge: RidgeCV, context: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n H"]:
+def by_line(ridge: RidgeCV, context: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n H"]:
     """What `line` forecasts, in the unit of the series."""
     scale = np.where(varies(context), context.std(1), 1.0)[:, None]
     return context[:, -1:] + scale * ridge.predict(anchored_rows(context, context.shape[1]))
@@ -186,7 +186,7 @@ def said(reading: Reading, context: np.ndarray, actual: np.ndarray, season: int,
     found["iso_input"] = float(iso_score(Moments.of(torch.from_numpy(anchored))))
     forecasts = {"model": law.mean.numpy()}
     if ridge is not None:
-        forecasts["ridge"] = foretold(ridge, context)
+        forecasts["ridge"] = by_line(ridge, context)
     for suffix, steps in (("", actual.shape[1]), ("_one", 1)):
         naive = errors_of(context, actual[:, :steps], naive_forecasts(context, steps, season))
         for name, forecast in forecasts.items():

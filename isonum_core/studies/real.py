@@ -4,8 +4,8 @@ Fixed before the run. A set is split in time: the last fifth of its steps, at le
 judge, and no value of them is seen in training, in no series of the set. A context may reach back before the cut, as
 any forecast does. Of what lies before, the last fifth is held out too; where no window would fit before that (hospital,
 carparts), every fifth series is. Of its lengths, each a training of its own, a set is given the one with the least NLL
-on what is held out, mean over seeds (`chosen`): no test target has a say. Ridge regression sees the same windows as the
-network, up to 16,384 of them. Network, rate, sites and errors are those of `families`.
+on what is held out, mean over seeds (`length_of`): no test target has a say. Ridge regression sees the same windows as
+the network, up to 16,384 of them. Network, rate, sites and errors are those of `families`.
 
 Contexts are shorter than those of arXiv 2505.17135 where a training window of the published length would not fit before
 the cut (hospital, carparts); horizons are the published ones. nn5_weekly is left out: after the cut no window of 24 + 8
@@ -148,7 +148,7 @@ def split(x: Float[np.ndarray, "n T"], shape: Shape) -> tuple[np.ndarray, np.nda
     return fit, held, test
 
 
-def chosen(table: pd.DataFrame) -> pd.Series:
+def length_of(table: pd.DataFrame) -> pd.Series:
     """For each set the length whose NLL on the held-out windows is least, in the mean over seeds."""
     trained = table[(table.site == "read") & (table.steps > 0)]
     return trained.groupby(["dataset", "steps"], sort=False).nll_held.mean().unstack().idxmin(axis=1)
@@ -161,7 +161,7 @@ def points_at(table: pd.DataFrame, steps: pd.Series | int) -> pd.DataFrame:
     return points(rows.assign(trained=rows.steps > 0))
 
 
-class Findings(NamedTuple):
+class OnSets(NamedTuple):
     """At the chosen lengths the points and what training moved, and what moves from EARLY to LATE steps, by set."""
 
     points: pd.DataFrame
@@ -169,10 +169,10 @@ class Findings(NamedTuple):
     turned: pd.DataFrame
 
 
-def found_in(table: pd.DataFrame) -> Findings:
+def found_in(table: pd.DataFrame) -> OnSets:
     """What the judges need of a complete table."""
-    own = points_at(table, chosen(table))
-    return Findings(own, changes(own), changes(points_at(table, LATE)) - changes(points_at(table, EARLY)))
+    own = points_at(table, length_of(table))
+    return OnSets(own, changes(own), changes(points_at(table, LATE)) - changes(points_at(table, EARLY)))
 
 
 def _drawn(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -180,8 +180,8 @@ def _drawn(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     return rows if len(rows) <= most else rows[np.sort(rng.choice(len(rows), most, replace=False))]
 
 
-def _goes(part: str, measure: str, way: int) -> Callable[[Findings], Verdict]:
-    def judge(found: Findings) -> Verdict:
+def _goes(part: str, measure: str, way: int) -> Callable[[OnSets], Verdict]:
+    def judge(found: OnSets) -> Verdict:
         moved = getattr(found, part)[measure].dropna()
         if len(moved) < FEWEST:
             return Verdict(None, f"{len(moved)} sets: not run")
@@ -191,7 +191,7 @@ def _goes(part: str, measure: str, way: int) -> Callable[[Findings], Verdict]:
     return judge
 
 
-def _as_good(found: Findings) -> Verdict:
+def _as_good(found: OnSets) -> Verdict:
     good, worse = as_good_as_ridge(found.points, SLACK).values()
     return Verdict(len(good) >= len(worse), f"{len(good)} of {len(good) + len(worse)} sets")
 

@@ -16,7 +16,7 @@ import torch
 from isonum_core.errors import among
 from isonum_core.networks.patched import PatchedModel, read
 from isonum_core.studies.anatomy import short
-from isonum_core.studies.learnt import CONTEXT, HORIZON, RECIPES, TEST, family_of, foretold, learnt, line, pool_of
+from isonum_core.studies.learnt import CONTEXT, HORIZON, RECIPES, TEST, by_line, family_of, learnt, line, pool_of
 from isonum_core.worlds.baselines import EXACT, errors_of, naive_forecasts, varies
 from isonum_core.worlds.families import FAMILIES
 
@@ -61,7 +61,7 @@ def run(config: Skill, device: str = "cpu") -> list[dict]:
         context, actual = series[:, :CONTEXT], series[:, CONTEXT:]
         found = {"knob": float(knob), **dict.fromkeys(SCORED)}
         if varies(context).any():
-            said = {"network": read(model, torch.tensor(context)).said.mean.numpy(), "ridge": foretold(ridge, context)}
+            said = {"network": read(model, torch.tensor(context)).said.mean.numpy(), "ridge": by_line(ridge, context)}
             said |= naive_forecasts(context, HORIZON, family.season(knob))
             for ending, steps in AHEAD.items():
                 errors = errors_of(context, actual[:, :steps], {name: x[:, :steps] for name, x in said.items()})
