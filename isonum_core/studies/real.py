@@ -87,7 +87,7 @@ class Real:
     size: str
 
 
-TOLERANCES = learnt.TOLERANCES | {"nll_held": learnt.TOLERANCES["nll"]}
+TOLERANCES = {name: learnt.TOLERANCES["nll"] for name in (*learnt.COLUMNS, "nll_held")}
 MAY_BE_MISSING = learnt.MAY_BE_MISSING | {"nll_held"}
 
 
