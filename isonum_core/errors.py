@@ -1,5 +1,10 @@
 """What a person sees when a number is undefined, and when it is defined but weak."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
+Choice = TypeVar("Choice")
+
 
 class IsonumError(ValueError):
     """The input cannot give the number asked for. The message says what was expected, what came and what to do."""
@@ -11,3 +16,10 @@ class DataAbsent(IsonumError):
 
 class WeakNumberWarning(UserWarning):
     """The number is defined, but the input carries too little precision or too few samples to lean on it."""
+
+
+def among(what: str, name: str, choices: Mapping[str, Choice]) -> Choice:
+    """The choice of that name, or an IsonumError that lists them: where the name of a configuration is looked up."""
+    if name not in choices:
+        raise IsonumError(f"A {what} is one of {', '.join(choices)}, got {name!r}. Choose one of them.")
+    return choices[name]

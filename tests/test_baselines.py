@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from isonum_core.errors import IsonumError
-from isonum_core.worlds.baselines import last_value, mase, mean_value, nmse, seasonal_naive, skill
+from isonum_core.worlds.baselines import (
+    errors_of,
+    last_value,
+    mase,
+    mean_value,
+    naive_forecasts,
+    nmse,
+    seasonal_naive,
+    skill,
+    skill_among,
+    varies,
+)
 from isonum_core.worlds.series import find_series
 
 # Seasonal-naive MASE and normalised deviation at horizon 12 and season 12, from the table published with Chronos.
@@ -107,3 +118,18 @@ def test_what_cannot_be_forecast_is_refused():
             call()
     with pytest.raises(IsonumError, match="mean absolute seasonal change of the training part"):
         mase(np.ones((1, 5)), np.ones((1, 2)), np.ones((1, 2)), 1)
+
+
+def test_errors_and_skill_among_all_naive_forecasts_by_hand(rng):
+    x = rng.normal(size=(50, 36)).cumsum(1)
+    context, actual = x[:, :32], x[:, 32:]
+    naive = naive_forecasts(context, 4, 3)
+    assert np.array_equal(naive["seasonal"], context[:, [29, 30, 31, 29]])
+    errors = errors_of(context, actual, {"model": actual + 0.1, **naive})
+    variance = context.var(1, keepdims=True)
+    by_hand = {"model": 0.01 / variance, "last": (actual - context[:, -1:]) ** 2 / variance}
+    for name, error in by_hand.items():
+        assert errors[name] == pytest.approx(error.mean(), rel=1e-9)
+    assert skill_among(errors) == 1 - errors["model"] / min(errors["last"], errors["seasonal"], errors["mean"])
+    assert skill_among(errors | {"last": 0.0}) is None and skill_among(errors | {"model": 0.0}) == 1
+    assert varies(np.stack([np.full(5, 7.0), np.arange(5.0)])).tolist() == [False, True]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from isonum_core.errors import IsonumError
-from isonum_core.networks.forecast import direct_forecast, direct_loss, sample_paths, token_loss, token_windows
-from isonum_core.networks.tiny import DIRECT, Tiny, tiny_model
+from isonum_core.networks.forecast import sample_paths, token_loss, token_windows
+from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.worlds.tokens import MeanScale
 
 SMALL = dict(d=16, heads=2, context=32, horizon=4, patch=8, vocabulary=40)
@@ -22,38 +22,6 @@ def context(rng):
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-@pytest.mark.parametrize("name", DIRECT)
-def test_a_shift_or_a_rescaling_of_the_past_does_the_same_to_the_forecast(name, context):
-    model = tiny_model(Tiny(name, **SMALL), 0)
-    said = direct_forecast(model, context)
-    assert said.shape == (3, 4)
-    moved = direct_forecast(model, 5 * context + 7)
-    assert torch.allclose(moved, 5 * said + 7, atol=1e-3)  # float32 at values near 50
-
-
-@pytest.mark.parametrize("name", DIRECT)
-def test_a_constant_past_gives_a_finite_forecast(name):
-    flat = torch.full((2, 32), 1e4)
-    assert direct_forecast(tiny_model(Tiny(name, **SMALL), 0), flat).isfinite().all()
-
-
-def test_the_direct_loss_is_the_squared_error_in_units_of_the_context(context):
-    model = tiny_model(Tiny("patchtst", **SMALL), 0)
-    target = context[:, -1:] + torch.arange(4.0)
-    said, expected = direct_forecast(model, context).detach(), 0.0
-    for x, y, z in zip(context, target, said, strict=True):
-        expected += float(((y - z) ** 2).mean() / x.var(correction=0)) / 3
-    assert abs(float(direct_loss(model, context, target).detach()) - expected) < 1e-5
-    wild = target.clone()
-    wild[0, 0] = 1e9  # at most (30 + |forecast|)^2 of one point in twelve
-    assert direct_loss(model, context, wild) < 2 * 31**2 / 12 + expected
-
-
-def test_direct_forecasts_want_a_direct_model(context):
-    with pytest.raises(IsonumError, match="PatchTSMixer model was expected, got GPT2LMHeadModel"):
-        direct_forecast(tiny_model(Tiny("gpt2", **SMALL), 0), context)
 
 
 @pytest.mark.parametrize("eos", [True, False])

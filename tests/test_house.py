@@ -22,12 +22,12 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3420,
-    ("worlds",): 1840,
-    ("networks",): 1890,
+    SMALL: 3432,
+    ("worlds",): 1862,
+    ("networks",): 1860,
     ("statistics",): 420,
     ("lab",): 610,
-    ("studies",): 6171,
+    ("studies",): 6184,
     ("commands", "__main__"): 1650,
 }
 # What every study is made of, so every study's file has it.

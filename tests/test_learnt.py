@@ -19,7 +19,8 @@ from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score, mean_cosine
 from isonum_core.lab.engine import one_thread
 from isonum_core.networks.double import double_model
-from isonum_core.networks.patched import read
+from isonum_core.networks.patched import Patched, patched_model, read, word_loss
+from isonum_core.networks.train import Training, train
 from isonum_core.studies import families, learnt, trunks
 from isonum_core.studies.families import FamilyNet, run
 from isonum_core.studies.learnt import (
@@ -184,6 +185,32 @@ def test_another_kind_of_arithmetic_gives_the_same_row():
     for name, value in here.items():
         if name != "site":
             assert abs(there[name] - value) <= TOLERANCES[name]["cpu"] * max(1.0, abs(value)), name
+
+
+def test_fitting_is_the_training_loop_on_rows_in_the_order_drawn_in_the_model_s_precision():
+    pool, sizes = (
+        np.random.default_rng(0).normal(size=(50, 36)).cumsum(1),
+        Patched("gpt2", 16, context=32, horizon=4, patch=8),
+    )
+    order, how = np.random.default_rng(7).integers(50, size=(4, 8)), Training(4, 1e-2, warmup=20, final=0.0, clip=1.0)
+    for made in (patched_model, double_model):
+        found, model = learnt.fitted(made(sizes, 3), pool, np.random.default_rng(7), 8, how), made(sizes, 3)
+        rows = torch.tensor(pool, dtype=next(model.parameters()).dtype)
+        train(model, lambda m, step, rows=rows: word_loss(m, rows[order[step], :32], rows[order[step], 32:]), how)
+        assert all(torch.equal(x, y) for x, y in zip(found.parameters(), model.parameters(), strict=True))
+        assert not found.training and next(found.parameters()).dtype == rows.dtype
+
+
+def test_sizes_of_one_s_own_take_the_place_of_a_trunk_s_shape():
+    rows = np.random.default_rng(0).normal(size=(60, 36)).cumsum(1)
+    model = learnt.learnt(Patched("gpt2", 16, context=32, horizon=4, patch=8), 0, rows, SMALL, 1e-2, 3)
+    ridge = learnt.line(rows, 32)
+    found = at_sites(model, rows[:40], 1, ridge)[-1]
+    x = (rows[:40] - rows[:40, 31:32]) / rows[:40, :32].std(1, keepdims=True)
+    again = Ridge(ridge.alpha_).fit((y := anchored_rows(rows, 32))[:, :32], y[:, 32:].clip(-5, 5))
+    said = rows[:40, 31:32] + rows[:40, :32].std(1, keepdims=True) * again.predict(x[:, :32])
+    assert np.allclose(learnt.by_line(ridge, rows[:40, :32]), said, rtol=1e-9)  # two solvers of one least squares
+    assert model.config.horizon == 4 and found["ridge"] is not None and found["log_i"] < 0
 
 
 def test_contexts_that_hardly_move_do_not_decide_the_ridge():

@@ -19,7 +19,6 @@ from isonum_core.networks.forecast import token_windows
 from isonum_core.networks.tiny import Tiny
 from isonum_core.networks.train import make_optimiser
 from isonum_core.studies import pretraining as study
-from isonum_core.studies.portrait import errors_of, skill_among
 from isonum_core.studies.pretraining import (
     BUDGETS,
     CONTEXT,
@@ -47,6 +46,7 @@ from isonum_core.studies.pretraining import (
     ways,
     windows_of,
 )
+from isonum_core.worlds.baselines import errors_of, skill_among
 from isonum_core.worlds.tokens import MeanScale
 
 QUICK = Pretraining("zipf", "logistic_map", "adamw", 0, "quick")

@@ -1,4 +1,4 @@
-"""Forecasts: laws over number-words, numbers at once, sample paths token by token; and the losses they train by."""
+"""Forecasts: laws over number-words, sample paths token by token; and the loss that these train by."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.tokens import EOS, PAD, MeanScale
-from isonum_core.worlds.windows import anchored
 
 
 @dataclass(frozen=True)
@@ -58,34 +57,6 @@ class Reading:
 def word_ids(y: Float[Tensor, "n H"], centres: Float[Tensor, "V"]) -> Int[Tensor, "n H"]:
     """Number of the nearest of the evenly spaced centres; values beyond the outermost take these."""
     return ((y - centres[0]) / (centres[1] - centres[0])).round().clamp(0, len(centres) - 1).long()
-
-
-def direct_forecast(model: nn.Module, context: Float[Tensor, "n C"]) -> Float[Tensor, "n H"]:
-    """What a direct model (PatchTST, PatchTSMixer) says comes next, in the units of the series.
-
-    forecast = last + s model((context - last) / s),   s = sd of the context, or 1 where the context is constant.
-    A shift or a positive rescaling of the context does the same to the forecast. Differentiable.
-    """
-    last, scale = anchored(context)
-    return last + scale * _direct(model, (context - last) / scale)
-
-
-def direct_loss(model: nn.Module, context: Float[Tensor, "n C"], target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
-    """Mean squared error of `direct_forecast` in units of the context's variance; differences beyond 30 sd are cut.
-
-    The cut keeps one wild point of a heavy tail from deciding a step; forecasts are judged without it.
-    """
-    last, scale = anchored(context)
-    wanted = ((target - last) / scale).clamp(-30, 30)
-    return F.mse_loss(_direct(model, (context - last) / scale), wanted)
-
-
-def _direct(model: nn.Module, x: Tensor) -> Tensor:
-    """The model's numbers for numbers, whatever its class calls them."""
-    kind = type(model).__name__
-    if kind.startswith("PatchTS"):
-        return model(past_values=x[..., None]).prediction_outputs[..., 0]
-    raise IsonumError(f"A PatchTST or PatchTSMixer model was expected, got {kind}. Sample its paths instead.")
 
 
 def token_loss(model: nn.Module, context: Int[Tensor, "n C"], target: Int[Tensor, "n H"]) -> Float[Tensor, ""]:

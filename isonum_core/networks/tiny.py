@@ -36,9 +36,9 @@ class Tiny:
 def tiny_model(config: Tiny, seed: int) -> nn.Module:
     """The model, in float32 on the CPU, in training mode, without dropout. The same seed gives the same weights.
 
-    The feed-forward layers are 4 d wide (2 d in the mixer, as published). Numbers reach direct models as
-    they are, without the scaling that the PatchTST classes would add: `forecast.direct_forecast` scales. Raises
-    IsonumError on an unknown architecture, on sizes that do not divide, and on a tied direct model.
+    The feed-forward layers are 4 d wide (2 d in the mixer, as published). Numbers reach direct models as they are,
+    without the scaling that the PatchTST classes would add. Raises IsonumError on an unknown architecture, on sizes
+    that do not divide, and on a tied direct model.
     """
     if config.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)

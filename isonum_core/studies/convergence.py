@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from isonum_core.errors import among
 from isonum_core.studies import learnt
 from isonum_core.studies.learnt import RECIPES, family_of, line, pool_of
-from isonum_core.studies.portrait import among
 
 JUDGES = ("sine_period", "mackey_glass", "noisy_ar", "harmonics")  # a season, chaos, noise, detail
 RATES, TRIED, TRIERS = (3e-3, 1e-2, 3e-2), 300, JUDGES[:2]  # rates, and the steps and families that compare them

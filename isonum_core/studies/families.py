@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from isonum_core.errors import among
 from isonum_core.lab.expectation import Expectation, Verdict
 from isonum_core.prose import interval
 from isonum_core.statistics.intervals import decided
@@ -34,7 +35,6 @@ from isonum_core.studies import learnt
 from isonum_core.studies.closeness import DRAWS, as_good_as_ridge, changes, points, signs, site_relations
 from isonum_core.studies.convergence import JUDGES
 from isonum_core.studies.learnt import CONTEXT, HORIZON, RECIPES, family_of, line, pool_of
-from isonum_core.studies.portrait import among
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.fresh import FRESH
 

@@ -13,14 +13,14 @@ KINDS = ("skill possible", "naive is best", "unpredictable", "not told")
 def by_family(table: pd.DataFrame, score: str = "skill") -> pd.DataFrame:
     """One row for each family and model: median, lowest and highest skill over seeds, and the kind of family.
 
-    The study `skill` calls a model its `architecture`; where there is a column `trained`, trained rows alone count. A
-    seed's skill is 1 - exp(mean of log(1 - skill) over knobs): the geometric mean of error ratios, in which no knob
-    decides alone. kind "skill possible" counts the knobs where some forecast beats all naive ones; families without
-    such a knob count those where the past tells the next value and some naive forecast errs ("naive is best"), and
-    families without those count all ("unpredictable"). Names that are not of `worlds.families`, as real sets, count all
-    their rows ("not told"). Families where skill is undefined throughout stand with NaN.
+    Where there is a column `trained`, trained rows alone count. A seed's skill is 1 - exp(mean of log(1 - skill) over
+    knobs): the geometric mean of error ratios, in which no knob decides alone. kind "skill possible" counts the knobs
+    where some forecast beats all naive ones; families without such a knob count those where the past tells the next
+    value and some naive forecast errs ("naive is best"), and families without those count all ("unpredictable"). Names
+    that are not of `worlds.families`, as real sets, count all their rows ("not told"). Families where skill is
+    undefined throughout stand with NaN.
     """
-    found, table = [], table.rename(columns={"architecture": "model"})
+    found = []
     if "trained" in table:
         table = table[table.trained]
     for (name, model), rows in table.groupby(["family", "model"], sort=False):
@@ -30,42 +30,6 @@ def by_family(table: pd.DataFrame, score: str = "skill") -> pd.DataFrame:
         facts = dict(family=name, model=model, kind=kind, seeds=len(skills))
         found.append(facts | dict(median=skills.median(), low=skills.min(), high=skills.max()))
     return pd.DataFrame(found)
-
-
-def both_skills(table: pd.DataFrame) -> pd.DataFrame:
-    """`by_family` of one model of the study `skill`, best first; `_mean`: the same where the mean competes too."""
-    mean = by_family(table, "skill_mean")[["family", "median", "low", "high"]]
-    found = by_family(table).merge(mean, on="family", suffixes=("", "_mean"))
-    return found.sort_values("median", ascending=False, ignore_index=True)
-
-
-def sorted_out(found: pd.DataFrame) -> dict[str, list[str]]:
-    """The families of `both_skills` by what is said of them: medians over seeds are judged, `sure_mean` by the lowest.
-
-    predictable: the past tells something; of these `possible` and `naive_best`. skilled: predictable, and better than
-    last value and last season; skilled_mean, sure_mean: possible, and better than the mean too. unskilled: possible,
-    and not skilled; only_naive: possible and skilled, but not better than the mean. exact: skill is undefined.
-    """
-    possible, best, random = (found.kind == kind for kind in KINDS[:3])
-    told, skilled, skilled_mean = possible | best, found["median"] > 0, found.median_mean > 0
-    chosen = {
-        **dict(predictable=told, possible=possible, naive_best=best, unpredictable=random, skilled=told & skilled),
-        **dict(skilled_mean=possible & skilled_mean, sure_mean=possible & (found.low_mean > 0)),
-        **dict(unskilled=possible & (found["median"] <= 0), exact=found["median"].isna()),
-        "only_naive": possible & skilled & (found.median_mean <= 0),
-    }
-    return {name: list(found.family[rows]) for name, rows in chosen.items()}
-
-
-def skilled_families(table: pd.DataFrame) -> dict[str, list[str]]:
-    """For each model the families on which it beats the naive forecasts in the median over seeds.
-
-    Families where no forecast can (see `by_family`) are not among them, whatever stands there: it is luck. On the
-    others no relation between a model's insides and its error is reported.
-    """
-    found = by_family(table)
-    passed = found[(found["median"] > 0) & found.kind.isin(["skill possible", "not told"])]
-    return {model: list(passed.family[passed.model == model]) for model in found.model.unique()}
 
 
 def _kind(name: str):

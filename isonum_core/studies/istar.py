@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,12 +25,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isonum_core.errors import among
 from isonum_core.geometry.neighbours import two_nn
-from isonum_core.networks.patched import Patched, patched_model, word_loss
+from isonum_core.networks.patched import Patched, patched_model
+from isonum_core.networks.train import Training
 from isonum_core.studies.istar_forecast import adam_penalty, alignment, forecast
 from isonum_core.studies.istar_stack import Body, Stack, Way, path_length, penalties, tune
 from isonum_core.studies.istar_verdicts import EXPECTED as EXPECTED
-from isonum_core.studies.portrait import among, fitted
+from isonum_core.studies.learnt import fitted
 from isonum_core.studies.pretraining import CONTEXT, HORIZON, windows_of
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.windows import anchored
@@ -176,8 +177,8 @@ def pretrained(seed: int, size: str, device: str) -> Body:
     pool = windows_of(skilful(), 16 * steps, rng)
     sizes = Patched("gpt2", d=32, context=CONTEXT, horizon=HORIZON, patch=12)
     model = patched_model(sizes, int(np.random.SeedSequence([BODY, seed]).generate_state(1)[0])).to(device)
-    how = SimpleNamespace(steps=steps, batch=64, rate=1e-2)
-    return Body(fitted(model, word_loss, pool, CONTEXT, rng, how)).requires_grad_(False)
+    how = Training(steps, 1e-2, warmup=20, final=0.0, clip=1.0)
+    return Body(fitted(model, pool, rng, 64, how)).requires_grad_(False)
 
 
 def skilful() -> list[str]:

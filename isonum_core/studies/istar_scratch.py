@@ -27,8 +27,8 @@ from isonum_core.statistics.contrasts import paired_contrasts
 from isonum_core.studies.anatomy import short
 from isonum_core.studies.istar import BEFORE, TEST, skilful
 from isonum_core.studies.istar_stack import Body
-from isonum_core.studies.portrait import errors_of
 from isonum_core.studies.pretraining import CONTEXT, HORIZON, windows_of
+from isonum_core.worlds.baselines import errors_of
 from isonum_core.worlds.windows import anchored
 
 WEIGHTS = (0.0, 0.1, -0.1, 0.3, -0.3)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
+from isonum_core.errors import among
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.partition import partition_isotropy, partition_isotropy_centred
 from isonum_core.geometry.scores import iso_score, mean_cosine, mean_share
@@ -24,7 +25,7 @@ from isonum_core.networks.forecast import Reading
 from isonum_core.networks.patched import Patched, PatchedModel, read, word_loss
 from isonum_core.networks.train import Training, train
 from isonum_core.studies.anatomy import short
-from isonum_core.studies.portrait import among, errors_of, naive_forecasts, skill_among, varies
+from isonum_core.worlds.baselines import errors_of, naive_forecasts, skill_among, varies
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.family import Family
 from isonum_core.worlds.fresh import FRESH
@@ -81,39 +82,55 @@ def pool_of(family: Family, seed: int, recipe: Recipe) -> Float[np.ndarray, "n T
 
 
 def learnt(
-    trunk: str, seed: int, pool: np.ndarray, recipe: Recipe, rate: float, steps: int, device: str = "cpu"
+    trunk: str | Patched, seed: int, pool: np.ndarray, recipe: Recipe, rate: float, steps: int, device: str = "cpu"
 ) -> PatchedModel:
     """The network of a seed after so many steps on the pool, in random order, in eval mode; 0 steps: its twin.
 
-    The rate rises over a twentieth of the steps and falls along a cosine to zero: every length is a whole training.
+    A trunk comes in the shape of the recipe, or with sizes of its own. The rate rises over a twentieth of the steps and
+    falls along a cosine to zero: every length is a whole training.
     """
-    model = double_model(shape(trunk, recipe), seed).to(device)
-    if steps:
-        series = torch.tensor(pool, dtype=torch.float64, device=device)
-        rng = np.random.default_rng([ORDER, seed])
-        drawn = torch.from_numpy(rng.integers(len(series), size=(steps, recipe.batch))).to(device)
+    model = double_model(shape(trunk, recipe) if isinstance(trunk, str) else trunk, seed).to(device)
+    if not steps:
+        return model.eval()
+    how = Training(steps, rate, warmup=max(1, steps // 20), final=0.0, clip=1.0)
+    return fitted(model, pool, np.random.default_rng([ORDER, seed]), recipe.batch, how)
 
-        def of_step(model: PatchedModel, step: int) -> Tensor:
-            batch = series[drawn[step]]
-            return word_loss(model, batch[:, :CONTEXT], batch[:, CONTEXT:])
 
-        train(model, of_step, Training(steps, rate, warmup=max(1, steps // 20), final=0.0, clip=1.0))
+def fitted(
+    model: PatchedModel, pool: Float[np.ndarray, "n T"], order: np.random.Generator, batch: int, training: Training
+) -> PatchedModel:
+    """The model trained on the pool's rows, context then horizon, in a random order; in eval mode, in its precision."""
+    home, context = next(model.parameters()), model.config.context
+    series = torch.tensor(pool, dtype=home.dtype, device=home.device)
+    drawn = torch.from_numpy(order.integers(len(series), size=(training.steps, batch))).to(home.device)
+
+    def of_step(model: PatchedModel, step: int) -> Tensor:
+        rows = series[drawn[step]]
+        return word_loss(model, rows[:, :context], rows[:, context:])
+
+    train(model, of_step, training)
     return model.eval()
 
 
-def line(pool: Float[np.ndarray, "n T"]) -> RidgeCV:
+def line(pool: Float[np.ndarray, "n T"], context: int = CONTEXT) -> RidgeCV:
     """Ridge regression of the anchored horizon on the anchored context: the learned forecaster that is no network.
 
     Its targets are cut at the outermost words, as the network's are: without that, the few contexts that hardly move
     decide all (on struck_bell its skill was -500; seen in a begun table of 18 trained networks, which was thrown away).
     """
-    x, reach = anchored_rows(pool), Patched("gpt2").reach
-    return RidgeCV(ALPHAS).fit(x[:, :CONTEXT], x[:, CONTEXT:].clip(-reach, reach))
+    x, reach = anchored_rows(pool, context), Patched("gpt2").reach
+    return RidgeCV(ALPHAS).fit(x[:, :context], x[:, context:].clip(-reach, reach))
 
 
-def anchored_rows(rows: Float[np.ndarray, "n T"]) -> Float[np.ndarray, "n T"]:
+def by_line(ridge: RidgeCV, context: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n H"]:
+    """What `line` forecasts, in the unit of the series."""
+    scale = np.where(varies(context), context.std(1), 1.0)[:, None]
+    return context[:, -1:] + scale * ridge.predict(anchored_rows(context, context.shape[1]))
+
+
+def anchored_rows(rows: Float[np.ndarray, "n T"], steps: int = CONTEXT) -> Float[np.ndarray, "n T"]:
     """Rows less the last value of their context, in its standard deviations (1 where it is constant)."""
-    context = rows[:, :CONTEXT]
+    context = rows[:, :steps]
     return (rows - context[:, -1:]) / np.where(varies(context), context.std(1), 1.0)[:, None]
 
 
@@ -122,12 +139,13 @@ def at_sites(
 ) -> list[dict[str, str | float | None]]:
     """One row for each site: embed, each block, read; one state a window, at the last patch. COLUMNS.
 
-    Errors and skill as in studies.portrait, over the horizon and (`_one`) one step ahead; `ridge` is the skill of the
-    ridge regression, `entropy_one` the mean entropy in nats of the law of the first step. log_i is partition isotropy
-    of that step's output embeddings on the sphere of radius rms |h|, raw rows and centred, in nats.
+    Skill: 1 - nmse / the smallest of last value, last season and mean of the context (worlds.baselines), over the
+    horizon and (`_one`) one step ahead; `ridge` is that of the ridge regression. nll is in nats a word, `entropy_one`
+    the mean entropy in nats of the law of the first step. log_i is partition isotropy of that step's output embeddings
+    on the sphere of radius rms |h|, raw rows and centred, in nats.
     A number is missing where it is not defined: constant contexts, exact naive forecasts, states that do not differ.
     """
-    context, actual = series[:, :CONTEXT], series[:, CONTEXT:]
+    context, actual = series[:, : model.config.context], series[:, model.config.context :]
     reading = read(model, torch.tensor(context))
     entered = next(name for name in reading.states if name.endswith("embed"))
     blocks = [name for name in reading.states if "block" in name]
@@ -162,14 +180,13 @@ def said(reading: Reading, context: np.ndarray, actual: np.ndarray, season: int,
     """SAID, of forecasts; `ridge` and `ridge_one` are missing without one."""
     law, future = reading.said, torch.tensor(actual)
     p = law.p[:, 0]
-    anchored = anchored_rows(np.hstack([context, actual]))[:, :CONTEXT]
+    anchored = anchored_rows(context, context.shape[1])
     found = {"nll": float(law.nll(future)), "nll_one": float(law_of(reading, 1).nll(future[:, :1]))}
     found["entropy_one"] = float(torch.special.entr(p).sum(1).mean())
     found["iso_input"] = float(iso_score(Moments.of(torch.from_numpy(anchored))))
     forecasts = {"model": law.mean.numpy()}
     if ridge is not None:
-        scale = np.where(varies(context), context.std(1), 1.0)[:, None]
-        forecasts["ridge"] = context[:, -1:] + scale * ridge.predict(anchored)
+        forecasts["ridge"] = by_line(ridge, context)
     for suffix, steps in (("", actual.shape[1]), ("_one", 1)):
         naive = errors_of(context, actual[:, :steps], naive_forecasts(context, steps, season))
         for name, forecast in forecasts.items():

@@ -36,6 +36,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from isonum_core.errors import among
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score, mean_share
 from isonum_core.networks.double import double_model
@@ -45,8 +46,7 @@ from isonum_core.networks.tiny import Tiny
 from isonum_core.networks.train import Training, make_optimiser, train
 from isonum_core.studies.anatomy import short
 from isonum_core.studies.pasts import EXPECTED as EXPECTED
-from isonum_core.studies.portrait import among, errors_of, skill_among
-from isonum_core.worlds.baselines import mean_value
+from isonum_core.worlds.baselines import errors_of, mean_value, skill_among
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.family import Family
 from isonum_core.worlds.language import Echo, excerpts, letters

@@ -6,15 +6,17 @@ points that it had to leave out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from isonum_core.errors import IsonumError
 
 Context = Float[np.ndarray, "n C"]
 Target = Float[np.ndarray, "n H"]
+EXACT = 1e-12  # an nmse that is rounding error: a naive forecast that is never wrong leaves nothing to win
 
 
 def last_value(context: Context, horizon: int) -> Float[np.ndarray, "n H"]:
@@ -79,6 +81,28 @@ def skill(error: float, *naive: float) -> float:
             "A naive forecast without error leaves no room for skill."
         )
     return 1 - error / min(naive)
+
+
+def varies(context: Context) -> Bool[np.ndarray, "n"]:
+    """Which contexts have a variance, the unit of errors."""
+    return context.std(axis=1) > 1e-12 * abs(context).max(axis=1)
+
+
+def naive_forecasts(context: Context, steps: int, season: int) -> dict[str, Float[np.ndarray, "n H"]]:
+    """The three forecasts that skill is measured against."""
+    seasonal = seasonal_naive(context, steps, season)
+    return {"last": last_value(context, steps), "seasonal": seasonal, "mean": mean_value(context, steps)}
+
+
+def errors_of(context: Context, actual: Target, forecasts: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """nmse of each forecast."""
+    return {name: nmse(context, actual, forecast).value for name, forecast in forecasts.items()}
+
+
+def skill_among(errors: Mapping[str, float]) -> float | None:
+    """1 - the model's error / the smallest of the others; None where one of them is never wrong."""
+    naive = [error for name, error in errors.items() if name != "model"]
+    return skill(errors["model"], *naive) if min(naive) > EXACT else None
 
 
 def _check(context: Context, horizon: int, season: int) -> None:
