@@ -4,8 +4,16 @@ from __future__ import annotations
 
 
 def say(**numbers: object) -> None:
-    """Glue each value, as its str, under its name: the text prints it with {glue:text}`name`. Needs MyST-NB."""
-    from myst_nb import glue  # the core runs where there is no book
+    """Glue each value, as its str, under its name: the text prints it with {glue:text}`name`.
+
+    Where MyST-NB is missing there is no such text: each value is printed with its name.
+    """
+    try:
+        from myst_nb import glue
+    except ImportError:
+
+        def glue(name, value, display):
+            print(f"{name.replace('_', ' ')}: {value}")
 
     for name, value in numbers.items():
         glue(name, str(value), display=False)
