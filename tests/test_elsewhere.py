@@ -1,4 +1,4 @@
-"""What readers run besides this repository: notebooks, the branch they lie in, the wheel they install, the workflows."""
+"""What readers run besides this repository: notebooks, their branch, the wheel they install, the workflows."""
 
 from __future__ import annotations
 

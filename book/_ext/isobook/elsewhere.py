@@ -1,7 +1,7 @@
 """Where a chapter runs besides this repository: the wheel, the branch of notebooks, Colab and Binder.
 
-All addresses follow from CITATION.cff. `make notebooks` lays out the branch that the links lead to and puts the wheel on
-the site; the workflow `book` pushes the one and publishes the other.
+All addresses follow from CITATION.cff. `make notebooks` lays out the branch that the links lead to and puts the wheel
+on the site; the workflow `book` pushes the one and publishes the other.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def write(path: Path | str) -> None:
 def sentence(ran: dict | None) -> str:
     """What the page says of a record, or of its absence."""
     if ran is None:
-        return "With the newest versions of the libraries the tests have not run yet: never yet, as far as this site knows."
+        return "With the newest versions of the libraries the tests have never yet run, as far as this site knows."
     with_these = ", ".join(f"{name} {version}" for name, version in ran["versions"].items())
     return (
         f"With the newest versions of the libraries the tests last passed on {ran['date']}: "

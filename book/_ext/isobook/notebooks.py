@@ -126,13 +126,9 @@ def opening(app, docname: str, address: str) -> str:
         rf"{{{body if isinstance(body, str) else body[0]}}}"
         for name, body in macros(app.env).items()
     )
-    said = (
-        f"*Executed from [this page]({address}). To run it again, run all cells: the first installs the book's code\n"
-    )
-    said += (
-        f"where it is missing. In a clone of [the book]({repository}), `make run-{chapter}` does it with the exact\n"
-    )
-    said += "versions of the figures.*\n"
+    said = f"*Executed from [this page]({address}). To run it again, run all cells: the first installs the book's\n"
+    said += f"code where it is missing. In a clone of [the book]({repository}), `make run-{chapter}` does it with the\n"
+    said += "exact versions of the figures.*\n"
     return said + (f"\n$${own}$$\n" if own else "")
 
 
