@@ -22,7 +22,7 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3420,
+    SMALL: 3462,
     ("worlds",): 1840,
     ("networks",): 1890,
     ("statistics",): 420,

@@ -7,6 +7,7 @@ mathematics and prints, with bookmarks and page numbers. The style of paper is t
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from html import escape
 from pathlib import Path
@@ -18,8 +19,8 @@ from isobook.elsewhere import ROOT
 LEFT_OUT = {"figures"}  # all pictures once more
 SHEET = """
 article.bd-article { break-before: page; max-width: none; padding: 0; }
-.paper-front { break-after: avoid; padding-top: 5rem; }
-.paper-front h1 { font-size: 2.4rem; }
+.paper-front { padding-top: 5rem; }
+.paper-title { font-size: 2.4rem; font-weight: 600; line-height: 1.2; }
 .paper-contents { columns: 2; font-size: .9rem; list-style: none; padding: 0; }
 .paper-address { display: none; }
 body { background: none; }
@@ -66,20 +67,24 @@ def bound(pages: dict[str, str], meta: dict, base: str) -> str:
     return (
         f'<!doctype html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">'
         f"<title>{escape(meta['title'])}</title>{''.join(kept)}<style>{SHEET}</style></head><body>"
-        f'<div class="paper-front"><h1>{escape(meta["title"])}</h1><p>{escape(authors)}</p>'
+        f'<div class="paper-front"><p class="paper-title">{escape(meta["title"])}</p><p>{escape(authors)}</p>'
         f"<p>Edition {meta['version']}, {meta['date-released']}. {escape(meta['url'])}</p>"
         f'<p>Text and figures: CC BY 4.0. Code: MIT.</p><ul class="paper-contents">{listed}</ul></div>{articles}'
         "</body></html>"
     )
 
 
+def reading_pages(site: Path) -> tuple[dict[str, str], str]:
+    """The pages to print by name, in reading order, and the address of the site."""
+    places = re.findall("<loc>(.*?)</loc>", (site / "sitemap.xml").read_text(encoding="utf-8"))
+    names = [name for place in places if (name := Path(place).stem) not in LEFT_OUT]
+    pages = {name: (site / "book" / f"{name}.html").read_text(encoding="utf-8") for name in names}
+    return pages, places[0].removesuffix("book/index.html")
+
+
 def printed(site: Path, target: Path, browser) -> None:
     """Print the site of a folder with a running browser of Playwright."""
-    meta = citation(ROOT)
-    places = re.findall("<loc>(.*?)</loc>", (site / "sitemap.xml").read_text(encoding="utf-8"))
-    base = places[0].removesuffix("book/index.html")
-    names = [Path(place).stem for place in places]
-    pages = {n: (site / "book" / f"{n}.html").read_text(encoding="utf-8") for n in names if n not in LEFT_OUT}
+    meta, (pages, base) = citation(ROOT), reading_pages(site)
     whole = site / "book" / "_paper.html"  # among the pages, so that pictures and styles are where they say
     whole.write_text(bound(pages, meta, base), encoding="utf-8")
     try:
@@ -113,8 +118,6 @@ def printed(site: Path, target: Path, browser) -> None:
 
 def chromium(playwright):
     """The system's Chromium, or the one that Playwright has installed."""
-    import shutil
-
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     return playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
 
@@ -123,5 +126,5 @@ if __name__ == "__main__":
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as running:
-        printed(Path(sys.argv[1]), Path(sys.argv[2]), chromium(running))
+        printed(Path(sys.argv[1]).resolve(), Path(sys.argv[2]), chromium(running))
     print(f"Printed {sys.argv[2]}")
