@@ -358,7 +358,7 @@ def test_a_first_visit_is_light_and_holds_still(page, browser, server):
     tab.wait_for_timeout(500)
     shifted, stops = tab.evaluate("[window.shifted, document.querySelectorAll('mjx-container[tabindex]').length]")
     assert sum(sizes) <= 800 * 1024
-    assert shifted <= (0.05 if page != "book/figures.html" else 0.1)
+    assert shifted <= 0.05
     assert stops == 0
     context.close()
 

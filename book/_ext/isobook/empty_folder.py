@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 
 import nbformat
+import zmq
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 # What a kernel is told of the session that starts it: no path of Python, none of the book's variables.
 KEPT = ("PATH", "LANG", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "SSL_CERT_FILE")
@@ -26,7 +28,9 @@ def executed(source: Path, timeout: float = 600) -> int:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
         env = {name: os.environ[name] for name in KEPT if name in os.environ} | {"HOME": home}
         where = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=where).execute(env=env)
+        private = Config({"KernelManager": {"transport_encryption": "auto" if zmq.has("curve") else "disabled"}})
+        client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=where, config=private)
+        client.execute(env=env)
     return sum(bool(cell.get("execution_count")) for cell in notebook.cells if cell.cell_type == "code")
 
 
