@@ -43,6 +43,7 @@ elsewhere: notebooks
 float:
 	test -x _build/float/bin/python || $(PYTHON) -m venv _build/float
 	_build/float/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	_build/float/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt
 	_build/float/bin/python -m pip install --quiet --disable-pip-version-check --upgrade \
 	  $$(PYTHONPATH=book/_ext _build/float/bin/python -c "from isobook.last_ran import libraries; print(*libraries())")
 	_build/float/bin/python -m pytest -n auto --dist worksteal -m "not site and not gpu"
