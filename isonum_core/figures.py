@@ -115,7 +115,7 @@ def band(ax: Axes, x: Any, middle: Any, low: Any, high: Any, colour: Any, style:
     ax.plot(x, middle, style, color=colour, **line)
 
 
-def whisker(ax: Axes, y: float | int, row: Any, colour: Any, *, clear: bool = True, **dot: Any) -> None:
+def whisker(ax: Axes, y: float | int, row: Any, colour: Any, *, clear: bool | np.bool_ = True, **dot: Any) -> None:
     """One line of a forest plot: a dot at the estimate, a bar over its interval, at height y.
 
     `row` has the estimate ("value" or "mean"), "low" and "high". The dot is hollow unless the finding is `clear`; `dot`
