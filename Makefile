@@ -10,9 +10,10 @@ export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 # Empty is off: what one of the dozens of interpreters has compiled the others read, also where images switch that off.
 export PYTHONDONTWRITEBYTECODE :=
+EDITION := isonum-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 CHAPTERS := $(basename $(notdir $(wildcard book/*.md)))
 
-.PHONY: test book archive gpu serve clean $(CHAPTERS:%=run-%)
+.PHONY: test book notebooks elsewhere float pdf neurolibre archive gpu serve clean $(CHAPTERS:%=run-%)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -24,8 +25,39 @@ book: $(STAMP)
 $(CHAPTERS:%=run-%): run-%: $(STAMP)
 	PYTHONPATH=book/_ext $(BIN)/python -m isobook.rerun book/$*.md
 
+# What readers open elsewhere: the notebooks as a branch of their own (Colab, Binder), and on the site the wheel that the
+# notebooks install. The workflow `book` pushes the branch.
+notebooks: book
+	rm -rf build && $(BIN)/python -m pip wheel --quiet --no-deps -w _build/html . && rm -rf build
+	PYTHONPATH=book/_ext $(BIN)/python -c "import isobook.elsewhere as e; e.lay_out('_build/html', '_build/notebooks')"
+
+# Those notebooks as Binder runs them: an environment of what .binder/ names, a folder that holds nothing.
+ELSEWHERE ?= _build/notebooks/*.ipynb
+elsewhere: notebooks
+	test -x _build/elsewhere/bin/python || $(PYTHON) -m venv _build/elsewhere
+	cd _build/notebooks && ../elsewhere/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r .binder/requirements.txt nbclient ipykernel && PATH=$(CURDIR)/_build/elsewhere/bin:$$PATH sh .binder/postBuild
+	_build/elsewhere/bin/python -I book/_ext/isobook/empty_folder.py $(ELSEWHERE)
+
+# The tests with the newest versions of what the core needs, in an environment of its own; what passed leaves its date.
+float:
+	test -x _build/float/bin/python || $(PYTHON) -m venv _build/float
+	_build/float/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	_build/float/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt
+	_build/float/bin/python -m pip install --quiet --disable-pip-version-check --upgrade \
+	  $$(PYTHONPATH=book/_ext _build/float/bin/python -c "from isobook.last_ran import libraries; print(*libraries())")
+	_build/float/bin/python -m pytest -n auto --dist worksteal -m "not site and not gpu"
+	PYTHONPATH=book/_ext _build/float/bin/python -c "import isobook.last_ran as l; l.write('last-ran.json')"
+
+# The book on paper: one PDF, printed by Chromium (the system's, or the one of `.venv/bin/playwright install chromium`).
+pdf: book
+	PYTHONPATH=book/_ext $(BIN)/python -m isobook.paper _build/html _build/$(EDITION).pdf
+
+# The repository as NeuroLibre asks for it: content/, binder/, paper.md.
+neurolibre: $(STAMP)
+	PYTHONPATH=book/_ext $(BIN)/python -m isobook.neurolibre _build/neurolibre
+
 # The edition as two files that carry its number: what a release keeps.
-EDITION := isonum-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 archive: book
 	git archive --format=zip --prefix=$(EDITION)/ -o _build/$(EDITION)-source.zip HEAD
 	rm -rf _build/$(EDITION) && cp -r _build/html _build/$(EDITION)

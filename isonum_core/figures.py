@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -106,6 +107,24 @@ def ink_on(colour: Any) -> str:
     luminance = float(np.dot((0.2126, 0.7152, 0.0722), linear))
     # WCAG 2 contrast with black is (Y + .05)/.05, with white 1.05/(Y + .05): they are equal at this luminance.
     return "#000000" if luminance > (1.05 * 0.05) ** 0.5 - 0.05 else "#ffffff"
+
+
+def band(ax: Axes, x: Any, middle: Any, low: Any, high: Any, colour: Any, style: str = "-", **line: Any) -> None:
+    """A curve with its interval or range as a band of its colour; `line` as for `plot`."""
+    ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    ax.plot(x, middle, style, color=colour, **line)
+
+
+def whisker(ax: Axes, y: float | int, row: Any, colour: Any, *, clear: bool | np.bool_ = True, **dot: Any) -> None:
+    """One line of a forest plot: a dot at the estimate, a bar over its interval, at height y.
+
+    `row` has the estimate ("value" or "mean"), "low" and "high". The dot is hollow unless the finding is `clear`; `dot`
+    as for `plot`, such as its label.
+    """
+    value, low, high = row["value" if "value" in row else "mean"], row["low"], row["high"]
+    ax.plot([low, high], [y, y], color=colour, linewidth=1.6)
+    look = dict(marker="o", linestyle="", color=colour, markerfacecolor=colour if clear else PAPER)
+    ax.plot(value, y, **look | dot)
 
 
 def dark_svg(svg: str) -> str:

@@ -165,14 +165,17 @@ def test_the_crate_describes_files_that_exist_and_nothing_dangles(site):
             for link in value if isinstance(value, list) else [value]:
                 if isinstance(link, dict):
                     assert link["@id"] in entities or link["@id"].startswith("https://w3id.org/ro/crate/"), (id, link)
-        if entity["@type"] == "File":
+        if "File" in entity["@type"]:
             assert (site / id).is_file()
+        if entity["@type"] == "CreateAction":
+            assert entities[entity["instrument"]["@id"]]["@type"] == ["File", "SoftwareSourceCode"]
     assert document == crate(citation(ROOT), json.loads((site / "figures" / "index.json").read_text()))
 
 
 def test_the_executed_notebook_can_be_taken_along(site):
     notebook = nbformat.read(site / "_sources" / "book" / "chapter.ipynb", as_version=4)
-    assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1]
+    install, *code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1] and install.metadata.tags == ["install"]
 
 
 def test_mathjax_comes_from_the_site(site):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from isonum_core.errors import IsonumError
 from isonum_core.figures import (
@@ -25,11 +25,13 @@ from isonum_core.figures import (
     MIME,
     PALETTE,
     PAPER,
+    band,
     citable,
     dark_svg,
     ink_on,
     provenance,
     theme,
+    whisker,
 )
 
 TABLE = pd.DataFrame({"n": [1, 2, 3], "score": [0.1, 1 / 3, 0.5]})
@@ -158,6 +160,23 @@ def test_letters_in_a_colour_of_the_palette_are_dark_enough_to_read():
     assert [line.get_color() for line in ax.lines] == list(PALETTE)
     seen = set(re.findall("#[0-9a-f]{6}", made.bytes("dark.svg").decode()))
     assert not seen & set(LETTERS.values()) and {DARK[colour] for colour in PALETTE} <= seen
+
+
+def test_a_band_and_its_line_have_one_colour():
+    fig, ax = plt.subplots()
+    band(ax, [0, 1], np.array([1, 2]), np.array([0, 1]), np.array([2, 4]), PALETTE[1], "o-", label="mean")
+    (line,), (fill,) = ax.lines, ax.collections
+    assert line.get_color() == PALETTE[1] == to_hex(fill.get_facecolor()[0]) and line.get_label() == "mean"
+    assert fill.get_paths()[0].get_extents().bounds == (0, 0, 1, 4)
+
+
+@pytest.mark.parametrize("name, clear", [("value", True), ("mean", False)])
+def test_a_whisker_is_hollow_unless_it_is_clear(name, clear):
+    fig, ax = plt.subplots()
+    whisker(ax, 2, pd.Series({name: 0.5, "low": 0.1, "high": 0.7}), PALETTE[0], clear=clear, marker="s", label="it")
+    bar, dot = ax.lines
+    assert list(bar.get_xdata()) == [0.1, 0.7] and list(dot.get_xdata()) == [0.5] and list(dot.get_ydata()) == [2]
+    assert dot.get_markerfacecolor() == (PALETTE[0] if clear else PAPER) and dot.get_marker() == "s"
 
 
 def test_no_letter_is_smaller_than_nine_points():

@@ -22,13 +22,13 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3432,
+    SMALL: 3480,
     ("worlds",): 1862,
     ("networks",): 1860,
     ("statistics",): 420,
-    ("lab",): 610,
+    ("lab",): 665,
     ("studies",): 6184,
-    ("commands", "__main__"): 1650,
+    ("commands", "__main__"): 1720,
 }
 # What every study is made of, so every study's file has it.
 CONTRACT = {"grid", "run", "provisional"}

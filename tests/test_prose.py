@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 from IPython.utils.capture import capture_output
 
-from isonum_core.prose import interval, say
+from isonum_core.prose import interval, say, tabled
 
 
 def test_what_is_said_is_glued_as_words_and_not_shown(shell):
@@ -19,3 +21,16 @@ def test_what_is_said_is_glued_as_words_and_not_shown(shell):
 def test_an_interval_keeps_its_signs():
     assert interval(0.286, -0.12, 0.591) == "+0.29 [-0.12, +0.59]"
     assert interval(-1.0, -1.25, 0.0, digits=1) == "-1.0 [-1.2, +0.0]"
+
+
+def test_where_there_is_no_book_what_is_said_is_printed(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "myst_nb", None)
+    say(the_share=0.5, name="drift")
+    assert capsys.readouterr().out == "the share: 0.5\nname: drift\n"
+
+
+def test_a_table_is_one_of_bars():
+    assert (
+        tabled(["$n$", "score"], [(1, "+0.5"), (2, "–")]).data
+        == "| $n$ | score |\n| --- | --- |\n| 1 | +0.5 |\n| 2 | – |"
+    )

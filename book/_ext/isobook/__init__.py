@@ -22,6 +22,8 @@ icons      the icons that pages use, and no others
 previews   what a link leads to, for the reader who points at it
 pages      small repairs to pages
 notebooks  the executed chapter to take along, in plain Markdown
+elsewhere  the wheel and the branch of notebooks, and links to where they run
+last_ran   when the tests last passed with the newest libraries
 """
 
 from __future__ import annotations
@@ -33,11 +35,13 @@ from isobook import (
     cite,
     claims,
     crate,
+    elsewhere,
     entries,
     execute,
     explore,
     gallery,
     icons,
+    last_ran,
     mathjax,
     notebooks,
     pages,
@@ -52,7 +56,7 @@ from isobook import (
 )
 
 PARTS = (cache, execute, cite, render, strict, entries, gallery, theorems, words, reading, claims, explore, api)
-PARTS += (typography, mathjax, pages, notebooks, previews, publish, addresses, icons, crate)
+PARTS += (typography, mathjax, pages, notebooks, elsewhere, last_ran, previews, publish, addresses, icons, crate)
 
 
 def setup(app):

@@ -1,4 +1,4 @@
-"""One RO-Crate for the site: which file is which figure, and what made it (https://w3id.org/ro/crate/1.1).
+"""One RO-Crate for the site: which file is which figure, and which chapter made it (https://w3id.org/ro/crate/1.1).
 
 Written by hand rather than by a library: a hundred lines, and the same bytes from build to build.
 """
@@ -22,7 +22,7 @@ LICENCE = "https://creativecommons.org/licenses/by/4.0/"
 
 
 def crate(meta: dict, figures: list[dict]) -> dict:
-    """The JSON-LD document: the site, its figures as collections of files, and the run that made each."""
+    """The JSON-LD document: the site, its figures as collections of files, and the chapter that made each."""
     site = {
         "@id": "./",
         "@type": "Dataset",
@@ -34,7 +34,8 @@ def crate(meta: dict, figures: list[dict]) -> dict:
         "author": one_or_all([reference(f"#author-{i}") for i, _ in enumerate(meta["authors"])]),
         "publisher": reference(meta["repository-code"]),
         "url": meta["url"],
-        "hasPart": [reference(name) for figure in figures for name in file_names(figure)],
+        "hasPart": [reference(name) for figure in figures for name in file_names(figure)]
+        + [reference(name) for name in instruments(figures)],
         "mentions": [reference(f"#{kind}{figure['id']}") for kind in ("", "make-") for figure in figures],
     }
     graph = [
@@ -54,6 +55,8 @@ def crate(meta: dict, figures: list[dict]) -> dict:
         },
         *({"@id": f"#author-{i}", **author(a, meta)} for i, a in enumerate(meta["authors"])),
     ]
+    for name in instruments(figures):
+        graph.append(instrument(name, meta))
     for figure in figures:
         graph += describe(figure)
     return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
@@ -75,6 +78,7 @@ def describe(figure: dict) -> list[dict]:
         "@type": "CreateAction",
         "name": f"make {figure['id']}",
         "description": json.dumps(figure["provenance"], sort_keys=True),
+        "instrument": reference(chapter(figure)),
         "result": names,
     }
     files = [
@@ -90,6 +94,31 @@ def describe(figure: dict) -> list[dict]:
         for name, (kind, facts) in zip(names, figure["files"].items(), strict=True)
     ]
     return [whole, action, *files]
+
+
+def chapter(figure: dict) -> str:
+    """The executed notebook that draws a figure, as a file of the site."""
+    return f"_sources/{figure['page'].split('.html')[0]}.ipynb"
+
+
+def instruments(figures: list[dict]) -> list[str]:
+    """The chapters that draw, each once, in reading order."""
+    return list(dict.fromkeys(map(chapter, figures)))
+
+
+def instrument(name: str, meta: dict) -> dict:
+    """A chapter as the program that makes its figures."""
+    stem = name.rsplit("/", 1)[-1].removesuffix(".ipynb")
+    return {
+        "@id": name,
+        "@type": ["File", "SoftwareSourceCode"],
+        "name": f"the chapter {stem}, executed",
+        "description": f"Run all cells, or `make run-{stem}` in a clone of the repository.",
+        "encodingFormat": "application/x-ipynb+json",
+        "programmingLanguage": "Python",
+        "codeRepository": meta["repository-code"],
+        "version": str(meta["version"]),
+    }
 
 
 def file_names(figure: dict) -> list[str]:

@@ -17,6 +17,7 @@ from jupyter_cache import get_cache
 from nbformat import v4
 from sphinx import addnodes
 
+from isobook.elsewhere import install_cell
 from isobook.entries import macros
 from isobook.render import MIME
 from isobook.theorems import is_theorem, theorem_number
@@ -125,8 +126,9 @@ def opening(app, docname: str, address: str) -> str:
         rf"{{{body if isinstance(body, str) else body[0]}}}"
         for name, body in macros(app.env).items()
     )
-    said = f"*Executed from [this page]({address}). To run it again: `make run-{chapter}` in a clone of\n"
-    said += f"[the book]({repository}), or open this notebook with the `.venv` that `make book` sets up there.*\n"
+    said = f"*Executed from [this page]({address}). To run it again, run all cells: the first installs the book's\n"
+    said += f"code where it is missing. In a clone of [the book]({repository}), `make run-{chapter}` does it with the\n"
+    said += "exact versions of the figures.*\n"
     return said + (f"\n$${own}$$\n" if own else "")
 
 
@@ -135,6 +137,7 @@ def notebook(doctree, executed, app, docname: str):
     address = app.env.isonum_citation["url"] + app.builder.get_target_uri(docname)
     writer, cells = Writer(address, app.env, docname), [v4.new_markdown_cell(opening(app, docname, address))]
     waiting, pending = [cell for cell in executed.cells if cell.cell_type == "code"], []
+    cells.append(install_cell(app.env.isonum_citation, "\n".join(cell.source for cell in waiting)))
 
     def flush():
         if text := "".join(pending).strip():
@@ -157,6 +160,8 @@ def notebook(doctree, executed, app, docname: str):
     made = v4.new_notebook(cells=cells + waiting, metadata=executed.metadata)
     for count, cell in enumerate(made.cells):
         cell["id"] = f"cell-{count}"  # the same from build to build
+        if cell.cell_type == "code":  # what the text says is in the text
+            cell["outputs"] = [output for output in cell["outputs"] if "scrapbook" not in output.get("metadata", {})]
         for output in cell.get("outputs", []):  # the figure in five formats is on the site; here its picture is enough
             output.get("data", {}).pop(MIME, None)
     return made

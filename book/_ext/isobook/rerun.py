@@ -33,8 +33,19 @@ def rerun(source: Path, timeout: float = 600) -> Path:
     try:
         client.execute()
     finally:
+        say_aloud(notebook)
         nbformat.write(notebook, target)
     return target
+
+
+def say_aloud(notebook) -> None:
+    """What a cell hands to the text of the book, a notebook shows below the cell: it has no other place for it."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if glued := output.get("metadata", {}).get("scrapbook"):
+                value = next(iter(output["data"].values())).strip("'")
+                output["data"] = {"text/plain": f"{glued['name'].replace('_', ' ')}: {value}"}
+                output["metadata"] = {}
 
 
 if __name__ == "__main__":
