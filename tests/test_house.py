@@ -22,11 +22,11 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3480,
+    SMALL: 3474,
     ("worlds",): 1862,
-    ("networks",): 1860,
-    ("statistics",): 420,
-    ("lab",): 665,
+    ("networks",): 1861,
+    ("statistics",): 409,
+    ("lab",): 670,
     ("studies",): 6184,
     ("commands", "__main__"): 1720,
 }

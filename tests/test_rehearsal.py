@@ -53,8 +53,8 @@ def rehearsing(monkeypatch):
 
 
 def first(name):
-    """The first configuration of the gpu profile that trains."""
-    every = find_study(name).grid("gpu")
+    """The first configuration of the gpu profile that trains; of real sets the first that comes with a package."""
+    every = (c for c in find_study(name).grid("gpu") if getattr(c, "dataset", "elnino") == "elnino")
     return next(c for c in every if getattr(c, "trained", True) and getattr(c, "steps", 1))
 
 

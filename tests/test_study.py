@@ -115,8 +115,8 @@ def test_the_list_of_studies_imports_none_of_them():
 def test_a_study_shows_itself_with_its_grids_and_its_tables():
     shown = find_study("skill")._repr_markdown_()
     table = json.loads((RESULTS / "skill.cpu.json").read_text())
-    assert shown.startswith("**skill**: Does a small model")
-    assert f"| cpu | {table['expected']} | {table['configurations']} |" in shown and "| quick | 4 | 0 |" in shown
+    assert shown.startswith("**skill**: What can be forecast")
+    assert f"| cpu | {table['expected']} | {table['configurations']} |" in shown and "| quick | 2 | 0 |" in shown
 
 
 def test_unknown_studies_and_profiles(study):
