@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -205,7 +207,7 @@ def test_each_target_by_itself(rng, n):
     for readout, spread in ((READOUTS["ridge"], False), (READOUTS["early"], True)):
         both = leave_one_out(a, readout, n, spread, each=True)
         for j in range(2):
-            one = a._replace(targets=a.targets[:, j : j + 1])
+            one = replace(a, targets=a.targets[:, j : j + 1])
             np.testing.assert_allclose(both[:, j], leave_one_out(one, readout, n, spread), rtol=1e-9)
         np.testing.assert_allclose(both.sum(1), leave_one_out(a, readout, n, spread), rtol=1e-9)
 
