@@ -1,11 +1,11 @@
 """Does a number of the states tell after how many steps of training, or at which site, a read-out will err least?
 
 `proxy` compares sites of one network. Here the same worlds that it held out are read by the same small nets (t5,
-patchtst) after LENGTHS steps of training; each length is a whole training, the rate falling to zero. Rows, the natural
-targets and the tuned ridge are those of `proxy` at `many`. Two measures are new. Self-Cluster (Tsitsulin et al. 2023): the mean
-squared cosine of two rows, 0 on a uniform sphere, 1 on a line. The regularised H-score (Ibrahim et al. 2022), made for
-classes, which here are the fifths of a target: tr(C^-1 B) (1 - a), with C the covariance shrunk by a (Ledoit and Wolf)
-and B that of the class means.
+patchtst) after LENGTHS steps of training; each length is a whole training, the rate falling to zero. Rows, natural
+targets and the tuned ridge are those of `proxy` at `many`. Two measures are new. Self-Cluster (Tsitsulin et al. 2023):
+the mean squared cosine of two rows, 0 on a uniform sphere, 1 on a line. The regularised H-score (Ibrahim et al. 2022),
+made for classes, which here are the fifths of a target: tr(C^-1 B) (1 - a), with C the covariance shrunk by a (Ledoit
+and Wolf) and B that of the class means.
 
 EXPECTED was written before any row. Of these nets at 0 and 300 steps all numbers of `proxy` had been seen, the two new
 measures on none and the lengths between on none.
@@ -35,7 +35,7 @@ from isonum_core.studies.proxy_readouts import FREE, LABELLED, Taught, filters_o
 LENGTHS, FIFTHS, SKILL = (0, 30, 100, 300), 5, 0.9
 NUMBERS = ("steps", *FREE, "self_cluster", *LABELLED, "h_score")  # "steps": the longer, the better
 FACTORS = ["network", "world", "target"]
-ALONG = {"steps": ["site"], "depth": ["steps"]}  # what a cell runs along, and what it holds fixed beside FACTORS
+ALONG = {"steps": "site", "depth": "steps"}  # what a cell runs along, and what it holds fixed beside FACTORS
 TOLERANCES = {name: {"cpu": 2e-2, "cuda": 2e-1} for name in (*NUMBERS[1:], "error")}
 MAY_BE_MISSING = {"two_nn", "alpha"}
 
@@ -103,11 +103,11 @@ def h_scores(h: Float[Tensor, "n d"], y: Float[Tensor, "n m"]) -> list[float]:
 def correlated(table: pd.DataFrame, along: str) -> pd.DataFrame:
     """One row a cell with skill: the rank correlation of each of NUMBERS with the error, along "steps" or "depth"."""
     found = []
-    for key, part in table.groupby([*FACTORS, *ALONG[along]]):
+    for key, part in table.groupby([*FACTORS, ALONG[along]]):
         if len(part) >= len(LENGTHS) and part.error.min() < SKILL:
             ranks = stats.rankdata(part[["error", *NUMBERS]].to_numpy(float), axis=0, nan_policy="propagate")
             found.append((*key, *correlations(ranks)[0, 1:]))
-    return pd.DataFrame(found, columns=[*FACTORS, *ALONG[along], *NUMBERS])
+    return pd.DataFrame(found, columns=[*FACTORS, "fixed", *NUMBERS])
 
 
 def means_of(table: pd.DataFrame, along: str, draws: int = 300) -> pd.DataFrame:
