@@ -22,13 +22,13 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3420,
+    SMALL: 3495,
     ("worlds",): 1840,
     ("networks",): 1890,
     ("statistics",): 420,
     ("lab",): 610,
-    ("studies",): 6171,
-    ("commands", "__main__"): 1650,
+    ("studies",): 6365,
+    ("commands", "__main__"): 1788,
 }
 # What every study is made of, so every study's file has it.
 CONTRACT = {"grid", "run", "provisional"}

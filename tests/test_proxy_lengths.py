@@ -34,7 +34,7 @@ def test_self_cluster_is_a_mean_over_pairs(rng):
 
 
 def test_h_score_is_the_share_between_fifths_and_feels_no_scale(rng):
-    h = torch.from_numpy(rng.normal(size=(2000, 4)))
+    h = torch.from_numpy(rng.normal(size=(2000, 4)) * [3.0, 2.0, 1.0, 0.5])  # of a round cloud shrinkage leaves nothing
     y = torch.stack([h[:, 0], torch.from_numpy(rng.normal(size=2000))], 1)
     told, chance = h_scores(h, y)
     # a Gaussian cut into fifths keeps .897 of its variance between them; the shrinkage takes a little
@@ -74,7 +74,7 @@ def test_relations_that_were_put_in_are_found_and_judges_say_both(rng):
     assert set(correlated(unskilled, "steps").network) == {"patchtst"}
     yes = judged(EXPECTED, judged_from(table, draws=30))
     assert [v.held for v in yes.verdicts] == [True] * 6 and yes.verdicts[0].found == "ahead: none; 9 compared"
-    no = made(rng, iso=1.0, loo=0.0, steps=0.0, h_score=0.0)
+    no = made(rng, iso=1.0, loo=0.0, steps=0.05, h_score=0.0)
     no = no.assign(loo=rng.normal(size=len(no)), self_cluster=no.iso_score)
     verdicts = judged(EXPECTED, judged_from(no, draws=30)).verdicts
     assert [v.held for v in verdicts] == [False] * 6 and "iso_score" in verdicts[0].found
@@ -100,4 +100,6 @@ def test_the_ends_are_the_rows_of_proxy():
     assert len(both) == len(one) / 2
     np.testing.assert_allclose(both.error, both.error_tuned, rtol=2e-3)
     for name in (*FREE, *LABELLED):
-        np.testing.assert_allclose(both[name], both[f"{name}_there"], rtol=2e-3, atol=1e-3, err_msg=name)
+        # LogME there was made when it still counted n rows and not n - 1
+        atol = 2e-3 if name == "log_me" else 1e-3
+        np.testing.assert_allclose(both[name], both[f"{name}_there"], rtol=2e-3, atol=atol, err_msg=name)

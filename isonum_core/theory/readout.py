@@ -124,6 +124,8 @@ def leave_one_out(
     left, x = left_out(a, penalties) * readout.weights, a.states
     pull = left @ factor
     errors = (pull * left).sum(2).real
+    if not errors.sum() >= 0:  # no error is: next to where nothing is resolved
+        raise _unresolved(a, n)
     errors = errors if each else errors.sum(1)
     if not spread:
         return errors
@@ -166,6 +168,10 @@ def istar_effect(a: Aligned, readout: Readout) -> Float[Tensor, ""]:
     return (slope * l * (1 - l * l.sum() / l.square().sum())).sum().detach()
 
 
+def _unresolved(a: Aligned, n: int | None) -> IsonumError:
+    return IsonumError(f"{len(a.states)} rows do not resolve what {n} would learn at this penalty. Give more rows.")
+
+
 def _times(x: Float[Tensor, "k r"], w: Complex[Tensor, "r ..."]) -> Complex[Tensor, "k ..."]:
     """x w as one real product."""
     parts = x @ torch.view_as_real(w).flatten(1)
@@ -175,17 +181,20 @@ def _times(x: Float[Tensor, "k r"], w: Complex[Tensor, "r ..."]) -> Complex[Tens
 def _matched(l: Tensor, a: Aligned, readout: Readout, n: int | None) -> tuple[Tensor, Tensor]:
     """Penalties k0 of these rows with the K that `readout` has at n, and factors (k0_i - k0_j) / (k_i - k_j) of risks.
 
-    Solves k0 + (n / n0 - 1) K(k0) = (n / n0) k by Newton's steps while n grows or shrinks from n0. Where n grows they
-    are cut at half of k0, or they would leave the side on which K is known.
+    Solves k0 + (n / n0 - 1) K(k0) = (n / n0) k by Newton's steps: while n grows from n0, cut at half of k0, or they
+    would leave the side on which K is known; where it shrinks, from above the root, as K is at most k0 + tr(l) / n0.
     """
     k, n0 = readout.penalties, a.freedom
     if len(l) >= n0 and not k.abs().min() > 0:
         raise IsonumError(f"least squares needs more rows than {len(l)} directions, got {n0}. Penalise, or give more.")
     if n is None:
         return k, torch.ones(len(k), len(k), dtype=k.dtype)
-    last, k0 = (n - len(a.states) + n0) / n0, k
+    last, k0, far, weakest = (n - len(a.states) + n0) / n0, k, math.inf, (1 / (readout.weights / k).sum()).real
     ratios = torch.logspace(0, math.log10(last), 2 + int(4 * abs(math.log(last))), dtype=torch.float64).tolist()
-    for ratio in [*ratios, last]:
+    if last < 1:
+        k0, ratios = k + (1 / last - 1) * l.sum() / n0, [last] * 4
+    beyond = len(l) >= n0 and last * weakest < (last - 1) * n0 / (1 / l).sum()
+    for ratio in [] if beyond else [*ratios, last]:
         for _ in range(STEPS):
             shares = 1 / (1 + k0 / l[:, None])
             inverse = 1 / (1 - shares.sum(0) / n0)  # K = k0 times this
@@ -197,5 +206,5 @@ def _matched(l: Tensor, a: Aligned, readout: Readout, n: int | None) -> tuple[Te
             if far < NEAR:
                 break
     if not far < NEAR:
-        raise IsonumError(f"{len(a.states)} rows do not resolve what {n} would learn at this penalty. Give more rows.")
+        raise _unresolved(a, n)
     return k0, (k0[:, None] - k0) / (k[:, None] - k + torch.eye(len(k))) + torch.diag(last / slope)
