@@ -17,7 +17,7 @@ from isonum_core.studies.proxy_lengths import (
     Length,
     correlated,
     h_scores,
-    judged_from,
+    along_both,
     self_cluster,
 )
 from isonum_core.studies.proxy_readouts import FREE, LABELLED
@@ -72,11 +72,11 @@ def test_relations_that_were_put_in_are_found_and_judges_say_both(rng):
     assert len(correlated(table, "depth")) == 3 * 2 * 3 * len(LENGTHS)
     unskilled = table.assign(error=np.where(table.network == "t5", 0.95, table.error))
     assert set(correlated(unskilled, "steps").network) == {"patchtst"}
-    yes = judged(EXPECTED, judged_from(table, draws=30))
+    yes = judged(EXPECTED, along_both(table, draws=30))
     assert [v.held for v in yes.verdicts] == [True] * 6 and yes.verdicts[0].found == "ahead: none; 9 compared"
     no = made(rng, iso=1.0, loo=0.0, steps=0.05, h_score=0.0)
     no = no.assign(loo=rng.normal(size=len(no)), self_cluster=no.iso_score)
-    verdicts = judged(EXPECTED, judged_from(no, draws=30)).verdicts
+    verdicts = judged(EXPECTED, along_both(no, draws=30)).verdicts
     assert [v.held for v in verdicts] == [False] * 6 and "iso_score" in verdicts[0].found
 
 

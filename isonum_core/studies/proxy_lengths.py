@@ -130,7 +130,7 @@ def means_of(table: pd.DataFrame, along: str, draws: int = 300) -> pd.DataFrame:
     return found.rename_axis(["number", "how"]).sort_index()
 
 
-def judged_from(table: pd.DataFrame, draws: int = 300) -> dict[str, pd.DataFrame]:
+def along_both(table: pd.DataFrame, draws: int = 300) -> dict[str, pd.DataFrame]:
     """`means_of` along "steps" and "depth", which EXPECTED is judged by."""
     return {along: means_of(table, along, draws) for along in ALONG}
 
