@@ -15,9 +15,9 @@ from isonum_core.studies.proxy_lengths import (
     LENGTHS,
     NUMBERS,
     Length,
+    along_both,
     correlated,
     h_scores,
-    along_both,
     self_cluster,
 )
 from isonum_core.studies.proxy_readouts import FREE, LABELLED

@@ -7,10 +7,11 @@ SmolLM2 (4 bits a weight, tuned to follow instructions), which is not; a text is
 over all of its tokens, or over all but the sinks, tokens ten times as long as the median one of 16 texts.
 
 Two rules choose a remedy from the first half alone (`studies.retrieval_verdicts`, where what is expected stands too).
-`advise` is the command's: it searches there. The rule of spectralyte (Thoppe 2026, commit 62474a1; after the README of
-its benchmark and its thresholds) looks at the documents' geometry: whiten, with eigenvalues floored at 1e-4 of the
-largest, where the mean cosine of two documents is 0.4 or more or less than a tenth of the dimensions hold 95 % of the
-variance, else nothing. Its whitening is fitted on the rows that all remedies here are fitted on, queries too.
+`advise` is the command's, which has tried ranks and the median eigenvalue too since the table was made: it searches
+there. The rule of spectralyte (Thoppe 2026, commit 62474a1; after the README of its benchmark and its thresholds) looks
+at the documents' geometry: whiten, with eigenvalues floored at 1e-4 of the largest, where the mean cosine of two
+documents is 0.4 or more or less than a tenth of the dimensions hold 95 % of the variance, else nothing. Its whitening
+is fitted on the rows that all remedies here are fitted on, queries too.
 """
 
 from __future__ import annotations
