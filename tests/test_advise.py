@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -179,6 +181,92 @@ def test_retrieval_takes_pairs_and_fit_rows(rng, tmp_path, ask):
     assert found["effects"] == ask("--pairs", *files, "--fit", files[1])[1]["effects"]
 
 
+def test_ranks_are_judged_beside_the_maps_and_have_none_to_save(rng, tmp_path, ask):
+    """One coordinate that dwarfs the others and means nothing: ranks see one in 48 where the cosine sees it alone."""
+    meaning, sides = rng.normal(size=(600, 48)), []
+    for name in "ab":
+        x = meaning + 0.5 * rng.normal(size=(600, 48))
+        x[:, 0] = 300 * rng.normal(size=600)
+        sides.append(str(tmp_path / f"{name}.npy"))
+        np.save(sides[-1], x)
+    status, found = ask("--pairs", *sides, "--save", tmp_path / "map.npz")
+    ranks = found["effects"]["ranks in place of values"]
+    assert status == 0 and ranks["high"] < -0.5 and ranks["measured"] < found["effects"]["centring"]["measured"] - 0.5
+    assert found["facts"]["mean eigenvalue over the median"] > 1000 and "medians: softened by" in found["notes"][0]
+    # a tenth of the mean eigenvalue is far above the other 47; the median is among them
+    soft = [found["effects"][f"whitening softened by {by}"]["measured"] for by in ("1", "the median")]
+    assert soft[1] < soft[0] - 0.01
+
+
+def test_adamw_is_run_and_feels_a_turn(planted, ask):
+    """By its own run on other rows: against torch's optimiser on the same halves."""
+    h, y = (torch.from_numpy(np.load(planted[name])) for name in ("states", "31 to 40"))
+    status, found = ask(planted["states"], planted["31 to 40"], "--readout", "adamw", "--time", "0.05")
+    assert status == 0 and (found["judged"], found["rows"]) == (750, 750) and found["istar"] is None
+    assert {e["theory"] for e in found["effects"].values()} == {None}
+    assert abs(found["effects"]["principal axes alone"]["measured"]) > 1e-3  # ridge would not feel a turn
+    order = torch.from_numpy(np.random.default_rng(0).permutation(N))
+    judged, taught = order[: N // 2], order[N // 2 :]
+    x, t = torch.nn.functional.pad(h, (0, 1), value=1.0), (y - y.mean())[:, None]
+    w = torch.zeros(D + 1, 1, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.AdamW([w])
+    for _ in range(50):
+        optimiser.zero_grad()
+        ((x[taught] @ w - t[taught]).square().mean() / 2).backward()
+        optimiser.step()
+    left = (t[judged] - x[judged] @ w.detach()).square().mean() / t[judged].var() * N / (N - 2)
+    assert found["level"] == pytest.approx(1 - left.item(), abs=0.005)  # the mean alone is left out row by row
+    _, tuned = ask(planted["states"], planted["31 to 40"], "--readout", "adamw")
+    assert tuned["level"] > found["level"] + 0.1
+    status, by_halves = ask(planted["states"], planted["31 to 40"], "--readout", "adamw", "--fit", planted["states"])
+    assert (by_halves["judged"], by_halves["rows"]) == (N, N // 2)
+    assert by_halves["level"] == pytest.approx(tuned["level"], abs=0.1)
+    assert ask(planted["states"], planted["noise"], "--readout", "adamw")[0] == 1
+
+
+def test_rows_far_out_are_dropped_on_request_and_types_weigh_the_same(planted, ask, tmp_path, rng):
+    h, y = np.load(planted["states"]), np.load(planted["top five"])
+    far = np.concatenate([h, 1000 * h[:30]])
+    for name, x in (("far", far), ("more", np.concatenate([y, rng.normal(size=30)]))):
+        np.save(tmp_path / f"{name}.npy", x)
+    files = (tmp_path / "far.npy", tmp_path / "more.npy")
+    _, kept = ask(*files)
+    status, dropped = ask(*files, "--sinks", "drop")
+    assert kept["n"] == N + 30 and dropped["n"] == N and status == 0
+    assert (
+        dropped["notes"][0].startswith("30 states longer than 10 times the median") and dropped["level"] > kept["level"]
+    )
+    words = tmp_path / "types.txt"
+    words.write_text("word\n" + "\n".join(f"w{i % 500}" for i in range(N)))
+    _, found = ask(planted["states"], planted["top five"], "--types", words)
+    assert found["n"] == 500 and found["notes"][0].startswith("one state of each of 500 types")
+
+
+def test_classes_may_be_words(planted, ask, tmp_path):
+    labels = np.load(planted["classes"]).astype(int)
+    words = tmp_path / "labels.csv"
+    words.write_text("label\n" + "\n".join(np.array(["low", "middle", "top"])[labels]))
+    by_words = ask(planted["states"], words, "--classes", "--penalty", 300)
+    assert by_words == ask(planted["states"], planted["classes"], "--classes", "--penalty", 300)
+
+
+def test_what_it_costs_is_counted(planted, monkeypatch):
+    """Decompositions and passes over all rows, not seconds; and nothing slow to import."""
+    counts = {"eigh": 0, "moments": 0}
+    eigh, of = torch.linalg.eigh, Moments.of.__func__
+    monkeypatch.setattr(torch.linalg, "eigh", lambda x: (counts.__setitem__("eigh", counts["eigh"] + 1), eigh(x))[1])
+    monkeypatch.setattr(
+        Moments, "of", classmethod(lambda *a: (counts.__setitem__("moments", counts["moments"] + 1), of(*a))[1])
+    )
+    h, y = (torch.from_numpy(np.load(planted[name])) for name in ("states", "top five"))
+    for kind, most in (("ridge", 8), ("early-stopped", 10)):
+        counts.update(eigh=0, moments=0)
+        advise_readout(h, y[:, None], None, kind, None, None, np.random.default_rng(0))
+        assert counts == {"eigh": most, "moments": 2}  # one of the fit rows, one a cloud that differs; and the report
+    slow = "import sys, isonum_core.commands.advice; print([m for m in ('sklearn', 'scipy.stats') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", slow], capture_output=True, text=True).stdout == "[]\n"
+
+
 def test_people_read_a_table(planted, capsys):
     assert main(["advise", planted["states"], planted["31 to 40"], *EARLY]) == 0
     text = capsys.readouterr().out
@@ -193,8 +281,12 @@ def test_people_read_a_table(planted, capsys):
         (["{states}"], "--pairs, or --retrieval was expected"),
         ([], "--pairs, or --retrieval was expected"),
         (["{states}", "{noise}", "--pairs", "a", "b"], "Give one of the three"),
-        (["{states}", "{states}", "--classes"], "2 to 100 classes"),
-        (["{states}", "{noise}", "--time", "3"], "--time for early-stopped, got ridge"),
+        (["{states}", "{short}", "--classes"], "2 to 100 classes"),
+        (["{states}", "{noise}", "--time", "3"], "--time for the others, got ridge"),
+        (["{states}", "{noise}", "--readout", "adamw", "--rows", "9"], "have a formula, got adamw"),
+        (["--pairs", "{states}", "{states}", "--sinks", "drop"], "Leave such rows out of the files searched"),
+        (["{states}", "{noise}", "--types", "{short}"], "got 7"),
+        (["{states}", "{noise}", "--classes"], "one column of whole numbers"),
         (["{states}", "{noise}", "--penalty", "-1"], "penalty of 0 or more"),
         (["{states}", "{short}"], "got 7 for 1500"),
         (["{states}", "{gap}"], "finite numbers of shape"),

@@ -22,13 +22,13 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3474,
+    SMALL: 3547,
     ("worlds",): 1862,
     ("networks",): 1861,
     ("statistics",): 409,
     ("lab",): 670,
-    ("studies",): 6184,
-    ("commands", "__main__"): 1720,
+    ("studies",): 6001,
+    ("commands", "__main__"): 1798,
 }
 # What every study is made of, so every study's file has it.
 CONTRACT = {"grid", "run", "provisional"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -69,7 +71,7 @@ def test_the_strength_is_that_which_leaving_one_out_prefers(rng):
     readouts = READOUTS["tuned"](a.spectrum)
     place, errors = preferred(a, readouts)
     for j in range(2):
-        one = a._replace(targets=a.targets[:, j : j + 1])
+        one = replace(a, targets=a.targets[:, j : j + 1])
         means = np.array([float(leave_one_out(one, readout).mean()) for readout in readouts])
         np.testing.assert_allclose(errors[:, j], means, rtol=1e-9)
         assert means[place[j]] <= TIE * means.min() and not (means[place[j] + 1 :] <= TIE * means.min()).any()
@@ -146,7 +148,7 @@ def test_subsets_say_what_was_left_out_at_the_size_at_hand(rng):
 def test_what_more_rows_would_bring_is_leave_one_out_at_their_number(rng):
     h, y = rows(rng, 40)
     a = aligned(h, y)
-    one = a._replace(targets=a.targets[:, 1:])
+    one = replace(a, targets=a.targets[:, 1:])
     want = float(leave_one_out(one, READOUTS["weak"](a.spectrum)[0], 240).mean())
     assert foretold(a, "weak", 240)[1] == pytest.approx(want, rel=1e-12)
     many = [float(leave_one_out(one, r, 240).mean()) for r in READOUTS["tuned"](a.spectrum)]
@@ -161,7 +163,7 @@ def test_what_rows_do_not_resolve_is_not_said(rng):
 
 def test_gcv_is_the_least_over_strengths_before_and_after_whitening(rng):
     a = aligned(*rows(rng, 40))
-    one = a._replace(targets=a.targets[:, :1])
+    one = replace(a, targets=a.targets[:, :1])
     for even in (False, True):
         l = torch.full_like(a.spectrum, float(a.spectrum.mean())) if even else a.spectrum
         want = min(float(gcv(one, ridge(float(p * l.mean())), spectrum=l)) for p in PENALTIES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 
 from isonum_core.errors import IsonumError
 from isonum_core.theory.readout import (
+    _matched,
     aligned,
     early_stopped,
     gcv,
@@ -205,7 +208,7 @@ def test_each_target_by_itself(rng, n):
     for readout, spread in ((READOUTS["ridge"], False), (READOUTS["early"], True)):
         both = leave_one_out(a, readout, n, spread, each=True)
         for j in range(2):
-            one = a._replace(targets=a.targets[:, j : j + 1])
+            one = replace(a, targets=a.targets[:, j : j + 1])
             np.testing.assert_allclose(both[:, j], leave_one_out(one, readout, n, spread), rtol=1e-9)
         np.testing.assert_allclose(both.sum(1), leave_one_out(a, readout, n, spread), rtol=1e-9)
 
@@ -223,6 +226,24 @@ def test_what_few_rows_do_not_resolve_is_refused(rng):
             leave_one_out(a, readout, 200)
         assert leave_one_out(a, readout, 10).mean() > 0  # fewer rows can be told
     assert leave_one_out(a, ridge(1.0), 200).mean() > 0
+
+
+@pytest.mark.parametrize("time", [20.0, 1e3, 1e5])
+@pytest.mark.parametrize("n", [30, 61, 120, 4000])
+def test_about_as_many_rows_as_directions_are_told_or_refused(rng, n, time):
+    """Where Newton's steps once left for another root: what comes is a root, reached by small steps too."""
+    a = aligned(*_rows(rng, 61, d=60))
+    for readout in (ridge(1 / time), early_stopped(time)):
+        try:
+            k0, _ = _matched(a.spectrum, a, readout, n)
+            assert leave_one_out(a, readout, n).mean() > 0
+        except IsonumError as error:
+            assert "do not resolve" in str(error) and n > 61
+            continue
+        ratio = (n - 1) / 60
+        effective = k0 / (1 - (1 / (1 + k0 / a.spectrum[:, None])).sum(0) / 60)
+        torch.testing.assert_close(k0 + (ratio - 1) * effective, ratio * readout.penalties, rtol=1e-6, atol=0)
+        assert len(k0) > 1 or k0.real > 0
 
 
 def test_the_pull_of_istar_is_a_derivative(rng):

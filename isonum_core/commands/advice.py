@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +16,28 @@ from torch import Tensor
 from isonum_core.commands.report import report
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
-from isonum_core.studies.remedies import Remedy, advised, jointly, log_ratio, remedies, reshaped, searched
+from isonum_core.geometry.products import gram
+from isonum_core.studies.remedies import (
+    LOPSIDED,
+    MEDIAN,
+    RANKS,
+    SOFT,
+    Remedy,
+    advised,
+    jointly,
+    log_ratio,
+    remedies,
+    reshaped,
+    row_ranks,
+    searched,
+)
 from isonum_core.theory import readout as law
+from isonum_core.theory.adamw import adamw_weights
 from isonum_core.theory.readout import Aligned, Readout, aligned
 
 JUDGED = 3072  # rows that judge, at most, which keeps the answer within seconds
 EDGES = (0, 1, 5, 10, 30, 100, 300)  # blocks of principal directions in which the target is looked for
+AXES, RATES, UPDATES = "principal axes alone", (1e-3, 1e-2, 1e-1), [2**k for k in range(10)]  # of AdamW
 GRID = tuple(10 ** (g / 2) for g in range(-8, 7))  # penalties over, and one over times by, the mean eigenvalue
 
 
@@ -48,6 +65,19 @@ class Advice:
     verdict: str = ""
     remedy: Remedy | None = None
 
+    def lopsided(self, l: Float[Tensor, " r"]) -> Advice:
+        """Itself, with a note where the mean eigenvalue, by shares of which whitening is softened, is no usual one."""
+        over = float(l.mean() / l.median())
+        self.facts["mean eigenvalue over the median"] = over
+        if over > LOPSIDED:
+            left = " or ".join(f"{1 / (1 + soft * over):.2%}" for soft in SOFT)
+            self.notes.append(
+                f"one direction has {float(l.max() / l.sum()):.0%} of the variance, and the mean eigenvalue is "
+                f"{over:.0f} medians: softened by 0.1 or 1 of it, whitening does to a median direction {left} of what "
+                "it does in full. See what that direction is (rows far out? --sinks drop), or soften by the median"
+            )
+        return self
+
     def decide(self, maps: dict[str, Remedy]) -> Advice:
         """Itself, with the remedy of the largest sure gain, "nothing" where none can be worth it, or None."""
         self.answer = advised(self.effects, self.unit)
@@ -55,7 +85,7 @@ class Advice:
         if self.answer == "nothing":
             self.verdict = "Leave it as it is: no remedy can gain enough to be worth it."
         elif self.answer:
-            self.remedy, self.verdict = maps[self.answer], f"Do this: {self.answer}."
+            self.remedy, self.verdict = maps.get(self.answer), f"Do this: {self.answer}."
         return self
 
 
@@ -69,49 +99,58 @@ def advise_readout(
     rng: np.random.Generator,
     classes: bool = False,
 ) -> Advice:
-    """Of a linear read-out of targets y by squared error: `kind` ridge, early-stopped or least-squares.
+    """Of a linear read-out of targets y by squared error: `kind` ridge, early-stopped, least-squares or adamw.
 
     Remedies are fitted on `fit`, or else on half of the rows; the other half judges. `fixed` is the penalty (as alpha
     of scikit-learn) or the time; without, each remedy has its best, chosen on other rows than those that judge it.
-    `rows`: how many the read-out will learn from. Early-stopped, the mean and the bias are directions like others.
+    `rows`: how many the read-out will learn from. Early-stopped and by AdamW, the mean and the bias are directions like
+    others. AdamW has no leaving out: it learns from the rows that do not judge, or by halves where all do.
     Raises IsonumError where nothing can be judged.
     """
     order = torch.from_numpy(rng.permutation(len(h)))
     judged = order[: min(JUDGED, len(h) if fit is not None else len(h) // 2)].sort().values
-    maps = remedies(Moments.of(h[order[len(judged) :]] if fit is None else fit))
-    x, t, free = h[judged], y[judged] - y.mean(0), kind != "early-stopped"
-    bias = torch.ones(len(x), 0 if free else 1, dtype=torch.float64)
-    clouds = {name: aligned(torch.cat([remedy.of(x), bias], 1), t, free) for name, remedy in maps.items()}
-    notes, n, centred = [], rows or len(h), aligned(x, t)
-    try:
-        _each(partial(law.gcv, clouds["nothing"], n=n), kind, fixed, clouds["nothing"])
-    except IsonumError as error:
-        notes, n = [f"{error} What follows is for {len(x)} rows."], len(x)
+    taught, mean = order[len(judged) :], y.mean(0)
+    maps = remedies(Moments.of(h[taught] if fit is None else fit), median=True)
+    x, t, notes, n = h[judged], y[judged] - mean, [], rows or len(h)
+    i, centred = torch.arange(len(x)), aligned(x, t)
+    if kind == "adamw":
+        # a turn alone: what whitening has of its basis
+        maps[AXES] = maps["whitening"]._replace(matrix=torch.nn.functional.normalize(maps["whitening"].matrix, dim=0))
+        parts = (
+            [(h[taught], y[taught] - mean, i >= 0)]
+            if fit is None
+            else [(x[i % 2 == k], t[i % 2 == k], i % 2 != k) for k in (0, 1)]
+        )
+        n, sums = len(parts[0][0]), [(*_sums(rows, targets), where) for rows, targets, where in parts]
+        tried = {name: _by_adamw(remedy, x, t, sums, fixed) for name, remedy in maps.items()}
+    else:
+        clouds = {"nothing": centred, "centring": centred}  # where the intercept is free
+        for name, remedy in maps.items():
+            if kind == "early-stopped":
+                clouds[name] = aligned(torch.nn.functional.pad(remedy.of(x), (0, 1), value=1.0), t, False)
+            elif name not in clouds:
+                clouds[name] = aligned(remedy.of(x), t)
+        try:
+            _each(partial(law.gcv, clouds["nothing"], n=n), kind, fixed, clouds["nothing"])
+        except IsonumError as error:
+            notes, n = [f"{error} What follows is for {len(x)} rows."], len(x)
+        tried = {name: _by_filters(a, kind, fixed, n) for name, a in clouds.items()}
     found = Advice("error", *h.shape, len(x), n, 0.0, report(h.float(), ["isoscore"]).verdict, notes=notes)
-    i = torch.arange(len(x))
     mean_only = (t - t.mean(0)).square().sum(1) * (len(t) / (len(t) - 1)) ** 2
-    z, theory, own, best, sure = jointly(maps), {}, {}, {}, False
-    for name, new in reshaped(centred.spectrum).items():
-        a, same = clouds[name], clouds["nothing"] if name == "nothing" else centred
-        tried = _each(partial(law.leave_one_out, a, n=n), kind, fixed, a)
-        table = torch.stack([errors for errors, _ in tried], 1)
-        best[name] = tried[int(table.mean(0).argmin())][1]
-        halves = [
-            tried[int(table[half::2].mean(0).argmin())][1] for half in (1, 0)
-        ]  # each row's choice is made by others
-        own[name] = torch.stack([law.leave_one_out(a, r, n, spread=True) for r in halves], 1)[i, i % 2]
+    z, theory, own, sure = jointly(maps), {}, {}, False
+    for name, one in tried.items():
+        halves = [int(one.errors[half::2].mean(0).argmin()) for half in (1, 0)]  # each row's is chosen by others
+        spread = {g: one.spread(g) for g in {*halves}}
+        own[name] = torch.stack([spread[g] for g in halves], 1)[i, i % 2]
         sure |= log_ratio(own[name], mean_only, z)[2] < 0
-        kept = (same.spectrum if name == "nothing" else new) > 0
-        same = same._replace(states=same.states[:, kept], spectrum=same.spectrum[kept])
-        new = same.spectrum if name == "nothing" else new[kept]
-        foretold = _each(partial(law.gcv, same, n=n, spectrum=new), kind, fixed, same._replace(spectrum=new))
-        theory[name] = min(float(error) for error, _ in foretold)
         if classes:
-            residual = (law.left_out(a, best[name].penalties) @ best[name].weights).real
-            found.facts[f"accuracy, {name}"] = float(((t - residual).argmax(1) == t.argmax(1)).double().mean())
-        if name != "nothing":
-            effect = math.log(theory[name] / theory["nothing"])
-            found.effects[name] = (*log_ratio(own[name], own["nothing"], z), effect)
+            hits = (t - one.residual(int(one.errors.mean(0).argmin()))).argmax(1) == t.argmax(1)
+            found.facts[f"accuracy, {name}"] = float(hits.double().mean())
+    if kind != "adamw":
+        theory = _foretold(clouds["nothing"], centred, MEDIAN in maps, kind, fixed, n)
+    for name in (name for name in own if name != "nothing"):
+        effect = math.log(theory[name] / theory["nothing"]) if theory else None
+        found.effects[name] = (*log_ratio(own[name], own["nothing"], z), effect)
     found.level = 1 - float(own["nothing"].mean() / mean_only.mean())
     if not sure:
         found.verdict = f"Cannot know: {len(x)} rows show nothing of the target, with any remedy or none."
@@ -120,8 +159,11 @@ def advise_readout(
     shared = (along @ (t - t.mean(0))).square().sum() / along.square().sum().clamp_min(1e-300)
     found.facts["R2 along the mean direction"] = float(shared / (t - t.mean(0)).square().sum())
     if len(centred.spectrum) < centred.freedom:
-        found.istar, found.blocks = _istar(centred, best["centring"]), _blocks(centred)
-    return found.decide(maps)
+        found.blocks = _blocks(centred)
+        if kind != "adamw":
+            one = tried["centring"]
+            found.istar = _istar(centred, one.readouts[int(one.errors.mean(0).argmin())])
+    return found.lopsided(centred.spectrum).decide(maps)
 
 
 def advise_search(
@@ -132,7 +174,7 @@ def advise_search(
     rng: np.random.Generator,
 ) -> Advice:
     """Of a search by cosine; `fit` and what is raised as in `studies.remedies.searched`."""
-    maps, judged, scored, effects = searched(q, documents, relevant, fit, rng)
+    maps, judged, scored, effects = searched(q, documents, relevant, fit, rng, {RANKS: row_ranks}, median=True)
     near = relevant[judged]
     level, verdict = float(scored["nothing"][:, 0].mean()), report(documents.float(), ["isoscore"]).verdict
     found = Advice("nDCG@10", len(documents), q.shape[1], len(judged), len(documents), level, verdict)
@@ -141,7 +183,69 @@ def advise_search(
     units = [torch.nn.functional.normalize(x.float(), dim=1) for x in (q[judged], documents)]
     cosines = units[0] @ units[1].mT
     found.facts |= {"cosine, related": float(cosines[near].mean()), "cosine, unrelated": float(cosines[~near].mean())}
-    return found.decide(maps)
+    return found.lopsided(Moments.of(documents).eigenvalues.clamp_min(0)).decide(maps)
+
+
+class _Tried(NamedTuple):
+    """One remedy: each row's error under every setting; of one setting the same with the spread of the mean, and
+    residuals; and, of filters, what the settings are."""
+
+    errors: Float[Tensor, "n g"]
+    spread: Callable[[int], Float[Tensor, " n"]]
+    residual: Callable[[int], Float[Tensor, "n m"]]
+    readouts: list[Readout]
+
+
+def _by_filters(a: Aligned, kind: str, fixed: float | None, n: int) -> _Tried:
+    """Every row left out, under each penalty or time that rows resolve."""
+    tried = _each(partial(law.leave_one_out, a, n=n), kind, fixed, a)
+    readouts = [readout for _, readout in tried]
+    return _Tried(
+        torch.stack([errors for errors, _ in tried], 1),
+        lambda g: law.leave_one_out(a, readouts[g], n, spread=True),
+        lambda g: (law.left_out(a, readouts[g].penalties) @ readouts[g].weights).real,
+        readouts,
+    )
+
+
+def _sums(h: Float[Tensor, "n d"], t: Float[Tensor, "n m"]) -> tuple[Tensor, Tensor]:
+    """Second moments of rows that end in a one, with themselves and with targets."""
+    z = torch.nn.functional.pad(h, (0, 1), value=1.0)
+    return gram(z.mT) / len(z), z.mT @ t / len(z)
+
+
+def _by_adamw(remedy: Remedy, x: Tensor, t: Tensor, sums: list[tuple], fixed: float | None) -> _Tried:
+    """Rows under what AdamW learns from others: `sums` of those, as they are, and which rows they judge.
+
+    Rates are in units that take a weight from zero to the size of the targets in one step; with `fixed`, its 1e-3.
+    """
+    pad = torch.nn.functional.pad
+    turn = torch.cat([pad(remedy.matrix, (0, 1)), pad((-remedy.shift @ remedy.matrix)[None], (0, 1), value=1.0)])
+    z, residual = pad(remedy.of(x), (0, 1), value=1.0), None
+    for second, shared, where in sums:
+        second, shared = turn.mT @ second @ turn, turn.mT @ shared
+        unit = float(t.square().mean().sqrt() / second.diagonal()[:-1].mean().sqrt())
+        rates, steps = [rate * unit for rate in RATES], UPDATES
+        if fixed is not None:
+            rates, steps = [1e-3], [max(1, round(fixed / 1e-3))]
+        weights = adamw_weights(second, shared, rates, steps).flatten(0, 1)
+        residual = t.new_empty(len(weights), *t.shape) if residual is None else residual
+        residual[:, where] = t[where] - z[where] @ weights
+    errors = residual.square().sum(2).mT
+    return _Tried(errors, lambda g: errors[:, g], lambda g: residual[g], [])
+
+
+def _foretold(nothing: Aligned, centred: Aligned, median: bool, kind: str, fixed: float | None, n: int) -> dict:
+    """GCV of the spectrum that each remedy makes, at its best penalty or time."""
+    theory = {}
+    for name, new in reshaped(centred.spectrum, median).items():
+        same = nothing if name == "nothing" else centred
+        kept = (same.spectrum if name == "nothing" else new) > 0
+        same = replace(same, states=same.states[:, kept], spectrum=same.spectrum[kept])
+        new = same.spectrum if name == "nothing" else new[kept]
+        foretold = _each(partial(law.gcv, same, n=n, spectrum=new), kind, fixed, replace(same, spectrum=new))
+        theory[name] = min(float(error) for error, _ in foretold)
+    return theory
 
 
 def _each(score: Callable[[Readout], Tensor], kind: str, fixed: float | None, a: Aligned) -> list[tuple]:
@@ -169,7 +273,7 @@ def _istar(a: Aligned, readout: Readout, parts: int = 8) -> tuple[float, float, 
     """`istar_effect` with a jackknife over parts of the rows, in the basis of all."""
     own, left, place = float(law.istar_effect(a, readout)), [], torch.arange(len(a.states)) % parts
     for keep in (place != i for i in range(parts)):
-        less = a._replace(states=a.states[keep], targets=a.targets[keep], freedom=int(keep.sum()) - 1)
+        less = replace(a, states=a.states[keep], targets=a.targets[keep], freedom=int(keep.sum()) - 1)
         left.append(float(law.istar_effect(less, readout)))
     half = 1.96 * math.sqrt((parts - 1) * float(np.var(left)))
     return own, own - half, own + half

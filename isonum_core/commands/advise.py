@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from isonum_core.commands.advice import Advice
 
-KINDS = ("ridge", "early-stopped", "least-squares")
+KINDS = ("ridge", "early-stopped", "least-squares", "adamw")
 
 
 def add_advise(commands: argparse._SubParsersAction) -> None:
@@ -31,9 +31,13 @@ def add_advise(commands: argparse._SubParsersAction) -> None:
     verb.add_argument("--retrieval", nargs=3, metavar=("Q", "D", "REL"), help=retrieval)
     verb.add_argument("--fit", metavar="ROWS", help="other rows, on which remedies are fitted (default: half of yours)")
     verb.add_argument("--readout", choices=KINDS, default="ridge", help="linear, by squared error (default: ridge)")
-    verb.add_argument("--classes", action="store_true", help="targets are classes, whole numbers")
+    verb.add_argument("--classes", action="store_true", help="targets are classes: whole numbers, or a word a line")
+    verb.add_argument(
+        "--sinks", choices=("keep", "drop"), default="keep", help="states ten times as long as the median"
+    )
+    verb.add_argument("--types", metavar="FILE", help="a word or number a state: one state of each, drawn, is kept")
     verb.add_argument("--penalty", type=float, help="of ridge, as alpha of scikit-learn (default: each at its best)")
-    verb.add_argument("--time", type=float, help="of early-stopped: rate x steps (default: each at its best)")
+    verb.add_argument("--time", type=float, help="rate x steps, of early-stopped or adamw (default: each at its best)")
     verb.add_argument("--rows", type=int, metavar="N", help="learn from N rows, also more than there are (default: n)")
     verb.add_argument("--save", metavar="FILE", help="write the remedy advised: .npz, use (x - shift) @ matrix")
     verb.add_argument("--seed", type=int, default=0, help="of the halves (default 0)")
@@ -50,18 +54,25 @@ def _advise(words: argparse.Namespace) -> str:
     ways = [bool(words.files), bool(words.pairs), bool(words.retrieval)]
     if sum(ways) != 1 or len(words.files) not in (0, 2):
         raise IsonumError("FEATURES and TARGETS, or --pairs, or --retrieval was expected. Give one of the three.")
-    fixed = {"ridge": words.penalty, "early-stopped": words.time}.get(words.readout)
+    fixed = {"ridge": words.penalty, "early-stopped": words.time, "adamw": words.time}.get(words.readout)
     if (words.penalty is not None or words.time is not None) and fixed is None:
-        raise IsonumError(f"--penalty is for ridge and --time for early-stopped, got {words.readout}. Leave it out.")
+        raise IsonumError(f"--penalty is for ridge and --time for the others, got {words.readout}. Leave it out.")
+    if words.rows and words.readout == "adamw":
+        raise IsonumError("--rows is for read-outs that have a formula, got adamw. Leave it out.")
+    if (words.types or words.sinks == "drop") and not words.files:
+        raise IsonumError(
+            "--types and --sinks are for FEATURES and TARGETS. Leave such rows out of the files searched."
+        )
     rng, fit = np.random.default_rng(words.seed), words.fit and torch.from_numpy(_rows(words.fit))
     if words.files:
-        h, y = (_rows(file) for file in words.files)
-        if len(h) != len(y) or len(h) < 20:
-            raise IsonumError(f"a target for each of 20 states or more was expected, got {len(y)} for {len(h)}.")
-        y = _one_hot(y, words.files[1]) if words.classes else y
-        told = advise_readout(
-            torch.from_numpy(h), torch.from_numpy(y), fit, words.readout, fixed, words.rows, rng, words.classes
-        )
+        h = _rows(words.files[0])
+        y = _one_hot(_labels(words.files[1], len(h)), words.files[1]) if words.classes else _rows(words.files[1])
+        kept, notes = _kept(h, words, rng)
+        if len(h) != len(y) or len(kept) < 20:
+            raise IsonumError(f"a target for each of 20 states or more was expected, got {len(y)} for {len(kept)}.")
+        h, y = (torch.from_numpy(rows if len(kept) == len(h) else rows[kept]) for rows in (h, y))
+        told = advise_readout(h, y, fit, words.readout, fixed, words.rows, rng, words.classes)
+        told.notes[:0] = notes
     else:
         first, second, *last = words.pairs or words.retrieval
         q, documents = torch.from_numpy(_rows(first)), torch.from_numpy(_rows(second))
@@ -90,13 +101,48 @@ def _rows(file: str, columns: list[str] | None = None) -> np.ndarray:
     return x
 
 
+def _labels(file: str, n: int) -> np.ndarray:
+    """A word a line of a text, whose first is a header if they are n + 1; else whole numbers."""
+    import numpy as np
+
+    from isonum_core.commands.reading import TEXT, read_prose
+
+    if Path(file).suffix.lower() in TEXT:
+        lines = [line.strip() for line in read_prose(file)[0].splitlines() if line.strip()]
+        return np.array(lines[len(lines) == n + 1 :])
+    x = _rows(file)
+    if x.shape[1] != 1 or (x != x.round()).any():
+        raise IsonumError(f"one column of whole numbers was expected in {file}, got others. Words are for a text file.")
+    return x[:, 0]
+
+
+def _kept(h: np.ndarray, words: argparse.Namespace, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+    """Places of the states that --sinks and --types leave, and what they left out."""
+    import numpy as np
+
+    from isonum_core.commands.report import SINK
+
+    kept, notes, length = np.arange(len(h)), [], np.linalg.norm(h, axis=1)
+    if words.sinks == "drop":
+        kept = kept[length <= SINK * np.median(length)]
+        notes.append(f"{len(h) - len(kept)} states longer than {SINK:.0f} times the median are left out, of {len(h)}")
+    if words.types:
+        labels = _labels(words.types, len(h))
+        if len(labels) != len(h):
+            raise IsonumError(f"a type for each of {len(h)} states was expected in {words.types}, got {len(labels)}.")
+        kept = rng.permutation(kept)
+        kept = np.sort(kept[np.unique(labels[kept], return_index=True)[1]])
+        notes.append(f"one state of each of {len(kept)} types is kept, so that no type teaches what it is judged by")
+    return kept, notes
+
+
 def _one_hot(y: np.ndarray, file: str) -> np.ndarray:
     import numpy as np
 
     labels, places = np.unique(y, return_inverse=True)
-    if y.shape[1] != 1 or not 2 <= len(labels) <= 100 or (labels != labels.round()).any():
-        raise IsonumError(f"one column of 2 to 100 classes, as whole numbers, was expected in {file}, got others.")
-    return np.eye(len(labels))[places.ravel()]
+    if not 2 <= len(labels) <= 100:
+        raise IsonumError(f"2 to 100 classes were expected in {file}, got {len(labels)}. Without --classes: numbers.")
+    return np.eye(len(labels))[places]
 
 
 def _relevant(pairs: np.ndarray, q: np.ndarray, documents: np.ndarray) -> np.ndarray:

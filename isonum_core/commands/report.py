@@ -15,7 +15,6 @@ from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
 from isonum_core.geometry.moments import Moments
-from isonum_core.geometry.neighbours import two_nn
 from isonum_core.geometry.partition import partition_isotropy
 from isonum_core.geometry.scores import SCORES, outlier_dimensions
 from isonum_core.geometry.sinks import SinkMoments, SinkSplit
@@ -84,8 +83,14 @@ def report(
         raise IsonumError(f"a measure was expected, got {got}. There are: {', '.join(MEASURES)}.")
     if not 0 < radius < math.inf:
         raise IsonumError(f"a radius above 0 was expected, got {radius}. Take the length of the states that read x.")
+
+    def neighbours() -> float:
+        from isonum_core.geometry.neighbours import two_nn  # scikit-learn costs three seconds of imports
+
+        return two_nn(x)
+
     search = functools.cache(lambda: partition_isotropy(x, radius=radius))  # one for the value and its logarithm
-    points = dict(zip(SECONDS, (lambda: two_nn(x), lambda: search().value, lambda: search().log_value), strict=True))
+    points = dict(zip(SECONDS, (neighbours, lambda: search().value, lambda: search().log_value), strict=True))
     return report_of(SinkMoments.of(x).split(SINK), chosen, points, measures, radius, begin)
 
 

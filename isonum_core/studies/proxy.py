@@ -249,10 +249,16 @@ def series_states(config: Proxy, windows: Float[np.ndarray, "N T"]) -> dict[str,
         parts = [fracast_states(model, x) for x in torch.from_numpy(context).float().split(4)]
         kept = [site for site in parts[0] if site not in ("block.1", "block.3", "block.5", "block.7")]
         return {site: torch.cat([part[site] for part in parts]).double() for site in kept}
+    return net_states(config.world, config.network, config.seed, STEPS if config.trained else 0, context)
+
+
+def net_states(
+    world: str, network: str, seed: int, steps: int, context: Float[np.ndarray, "N T"]
+) -> dict[str, Float[Tensor, "N d"]]:
+    """States of contexts in the last patch of a small net, trained for so many steps on other windows of the world."""
     recipe = replace(RECIPES["cpu"], pool=4096)
-    pool = pool_of(family_of(config.world), config.seed, recipe)
-    rate = recipe.rates[config.network]
-    model = learnt(config.network, config.seed, pool, recipe, rate, STEPS if config.trained else 0)
+    pool = pool_of(family_of(world), seed, recipe)
+    model = learnt(network, seed, pool, recipe, recipe.rates[network], steps)
     with torch.no_grad():
         states = read(model, torch.from_numpy(context)).states
     # T5 enters its decoder with one state for all windows, and its norms only rescale what stands before them.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -57,14 +58,14 @@ class Taught(NamedTuple):
     def misses(self, h: Float[Tensor, "k d"], y: Float[Tensor, "k m"], filters: Float[Tensor, "r m"]) -> Tensor:
         """Residuals (k, m) of other rows, each target under its own filter."""
         a = self.cloud
-        weights = filters * (a.states.mT @ a.targets / a.freedom) / a.spectrum[:, None]
+        weights = filters * a.shared / a.spectrum[:, None]
         return y - self.middle - (h - self.centre) @ self.basis @ weights
 
 
 def whitened(a: Aligned) -> Aligned:
     """The same rows with all eigenvalues equal to their mean."""
     even = torch.full_like(a.spectrum, float(a.spectrum.mean()))
-    return a._replace(states=a.states * (even / a.spectrum).sqrt(), spectrum=even)
+    return replace(a, states=a.states * (even / a.spectrum).sqrt(), spectrum=even)
 
 
 def preferred(a: Aligned, readouts: list[Readout]) -> tuple[Int[Tensor, " m"], Float[Tensor, "g m"]]:
@@ -133,7 +134,7 @@ def place(a: Aligned) -> Float[Tensor, " m"]:
     Area under the cumulative power of what tuned ridge learns (Canatar et al. 2021 draw that curve): its power in each
     direction against the direction's rank. With few rows weak directions are not learned, so A leans to 1.
     """
-    power = (filters_of(a, "tuned")[0] * (a.states.mT @ a.targets)).square() / a.spectrum[:, None]
+    power = (filters_of(a, "tuned")[0] * a.shared).square() / a.spectrum[:, None]
     rank = (torch.arange(len(a.spectrum), dtype=torch.float64) + 0.5) / len(a.spectrum)
     return 1 - (rank @ power) / power.sum(0)
 
@@ -187,5 +188,5 @@ def foretold(a: Aligned, name: str, n: int) -> list[float | None]:
 def shares_of_gcv(a: Aligned, name: str, even: bool) -> list[float]:
     """GCV of each target under the tuned or fixed read-outs of a name, least over them; `even`: were it whitened."""
     l = whitened(a).spectrum if even else a.spectrum
-    columns = [a._replace(targets=a.targets[:, j : j + 1]) for j in range(a.targets.shape[1])]
+    columns = [replace(a, targets=a.targets[:, j : j + 1]) for j in range(a.targets.shape[1])]
     return [min(float(gcv(one, r, spectrum=l)) for r in READOUTS[name](l)) for one in columns]

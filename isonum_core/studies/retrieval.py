@@ -7,10 +7,11 @@ SmolLM2 (4 bits a weight, tuned to follow instructions), which is not; a text is
 over all of its tokens, or over all but the sinks, tokens ten times as long as the median one of 16 texts.
 
 Two rules choose a remedy from the first half alone (`studies.retrieval_verdicts`, where what is expected stands too).
-`advise` is the command's: it searches there. The rule of spectralyte (Thoppe 2026, commit 62474a1; after the README of
-its benchmark and its thresholds) looks at the documents' geometry: whiten, with eigenvalues floored at 1e-4 of the
-largest, where the mean cosine of two documents is 0.4 or more or less than a tenth of the dimensions hold 95 % of the
-variance, else nothing. Its whitening is fitted on the rows that all remedies here are fitted on, queries too.
+`advise` is the command's, which has tried ranks and the median eigenvalue too since the table was made: it searches
+there. The rule of spectralyte (Thoppe 2026, commit 62474a1; after the README of its benchmark and its thresholds) looks
+at the documents' geometry: whiten, with eigenvalues floored at 1e-4 of the largest, where the mean cosine of two
+documents is 0.4 or more or less than a tenth of the dimensions hold 95 % of the variance, else nothing. Its whitening
+is fitted on the rows that all remedies here are fitted on, queries too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy import stats
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
@@ -34,7 +34,7 @@ from isonum_core.networks.capture import capture_sums
 from isonum_core.networks.models import minilm
 from isonum_core.networks.packaged import smollm2
 from isonum_core.studies.anatomy import short
-from isonum_core.studies.remedies import Remedy, found_by_cosine, remedies, searched
+from isonum_core.studies.remedies import RANKS, Remedy, found_by_cosine, remedies, row_ranks, searched
 from isonum_core.worlds.text import known_items
 
 # By the sha256 of all their texts: those that were looked at, and those that were run once all else was fixed.
@@ -47,7 +47,7 @@ HELD = {
 }
 BLOCKS = (0, 2, 5, 8, 11, 14, 17, 20, 23, 26, 29)
 SITES = {"minilm": None, "smollm2": ["embed", *(f"block.{i}" for i in BLOCKS), "final_norm"]}
-FLOORED, RANKS = "whitening floored at 1e-4", "ranks in place of values"
+FLOORED = "whitening floored at 1e-4"
 STREAM, BATCH, TIMES = 94, 16, 10.0
 # Sums in another order (SSE4.1 in the place of AVX) moved no rank of MiniLM's, and the rest by 4e-7; a query whose two
 # best documents are nearly tied moves a mean over 500 by 0.002 at most.
@@ -172,8 +172,3 @@ def floored(m: Moments, floor: float = 1e-4) -> Remedy:
     """Spectralyte's whitening: eigenvalues are taken as that share of the largest at least, and no direction drops."""
     l, basis = torch.linalg.eigh(m.covariance)
     return Remedy(m.mean, basis * l.clamp(min=floor * l[-1]).rsqrt())
-
-
-def row_ranks(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Each row's ranks, centred: their cosine is Spearman's correlation of two rows."""
-    return torch.from_numpy(stats.rankdata(x.numpy(), axis=1) - (x.shape[1] + 1) / 2)

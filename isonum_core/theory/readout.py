@@ -17,6 +17,8 @@ is corrected by itself. A preconditioner's sign follows alignment: Amari et al. 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -25,6 +27,7 @@ from torch import Tensor
 
 from isonum_core.errors import IsonumError
 
+STEPS, NEAR = 10, 1e-6  # Newton's, at most, and when they have come: the next is nearer by squares
 Spectrum = Float[Tensor, " r"]
 
 
@@ -60,7 +63,8 @@ def early_stopped(time: float, nodes: int = 16) -> Readout:
     return Readout(weights / weights.sum(), s / time)
 
 
-class Aligned(NamedTuple):
+@dataclass(frozen=True)
+class Aligned:
     """States in the basis of their second moment, with targets. Sums are divided by `freedom`, n or (centred) n - 1."""
 
     states: Float[Tensor, "n r"]
@@ -68,10 +72,20 @@ class Aligned(NamedTuple):
     spectrum: Spectrum  # largest first
     freedom: int
 
-    @property
+    @cached_property
+    def shared(self) -> Float[Tensor, "r m"]:
+        """Second moment of states with targets."""
+        return self.states.mT @ self.targets / self.freedom
+
+    @cached_property
+    def squares(self) -> Float[Tensor, "n r"]:
+        """Of the states: their leverage under any penalty is one product away."""
+        return self.states.square()
+
+    @cached_property
     def power(self) -> Spectrum:
         """c_k^2: the part of the targets' mean square along direction k, with what chance puts there (noise / n)."""
-        return ((self.states.mT @ self.targets / self.freedom).square() / self.spectrum[:, None]).sum(1)
+        return (self.shared.square() / self.spectrum[:, None]).sum(1)
 
 
 def aligned(h: Float[Tensor, "n d"], y: Float[Tensor, "k m"], intercept: bool = True) -> Aligned:
@@ -93,11 +107,8 @@ def aligned(h: Float[Tensor, "n d"], y: Float[Tensor, "k m"], intercept: bool = 
 def left_out(a: Aligned, penalties: Complex[Tensor, " J"]) -> Complex[Tensor, "n m J"]:
     """Residuals of each row under what all others teach each ridge, at the same penalty x freedom. Exact."""
     n, inverse = len(a.states), 1 / (a.spectrum[:, None] + penalties)
-    weights = ((a.states.mT @ a.targets / a.freedom)[:, :, None] * inverse[:, None]).flatten(1)
-    pairs = ((a.states, weights), (a.states.square(), inverse))
-    said, leverage = (torch.complex(x @ w.real, x @ w.imag) for x, w in pairs)
-    left = a.targets[:, :, None] - said.view(n, -1, len(penalties))
-    return left / (a.freedom / n - leverage / a.freedom)[:, None]
+    left = a.targets[:, :, None] - _times(a.states, a.shared[:, :, None] * inverse[:, None])
+    return left / (a.freedom / n - _times(a.squares, inverse) / a.freedom)[:, None]
 
 
 def leave_one_out(
@@ -113,11 +124,13 @@ def leave_one_out(
     left, x = left_out(a, penalties) * readout.weights, a.states
     pull = left @ factor
     errors = (pull * left).sum(2).real
+    if not errors.sum() >= 0:  # no error is: next to where nothing is resolved
+        raise _unresolved(a, n)
     errors = errors if each else errors.sum(1)
     if not spread:
         return errors
-    slopes = torch.einsum("nr,nmj->rmj", x.to(pull), pull / a.freedom) / (a.spectrum[:, None, None] + penalties)
-    taught = (torch.einsum("nr,rmj->nmj", x.to(pull), slopes) * left).sum(2).real
+    slopes = _times(x.mT, pull) / a.freedom / (a.spectrum[:, None, None] + penalties)
+    taught = (_times(x, slopes) * left).sum(2).real
     taught = taught if each else taught.sum(1)
     return errors - 2 * (taught - taught.mean(0))
 
@@ -155,24 +168,43 @@ def istar_effect(a: Aligned, readout: Readout) -> Float[Tensor, ""]:
     return (slope * l * (1 - l * l.sum() / l.square().sum())).sum().detach()
 
 
+def _unresolved(a: Aligned, n: int | None) -> IsonumError:
+    return IsonumError(f"{len(a.states)} rows do not resolve what {n} would learn at this penalty. Give more rows.")
+
+
+def _times(x: Float[Tensor, "k r"], w: Complex[Tensor, "r ..."]) -> Complex[Tensor, "k ..."]:
+    """x w as one real product."""
+    parts = x @ torch.view_as_real(w).flatten(1)
+    return torch.view_as_complex(parts.view(len(x), *w.shape[1:], 2))
+
+
 def _matched(l: Tensor, a: Aligned, readout: Readout, n: int | None) -> tuple[Tensor, Tensor]:
     """Penalties k0 of these rows with the K that `readout` has at n, and factors (k0_i - k0_j) / (k_i - k_j) of risks.
 
-    Solves k0 + (n / n0 - 1) K(k0) = (n / n0) k by Newton's steps while n grows or shrinks from n0.
+    Solves k0 + (n / n0 - 1) K(k0) = (n / n0) k by Newton's steps: while n grows from n0, cut at half of k0, or they
+    would leave the side on which K is known; where it shrinks, from above the root, as K is at most k0 + tr(l) / n0.
     """
-    k, n0, full = readout.penalties, a.freedom, len(l) >= a.freedom
-    if full and not k.abs().min() > 0:
+    k, n0 = readout.penalties, a.freedom
+    if len(l) >= n0 and not k.abs().min() > 0:
         raise IsonumError(f"least squares needs more rows than {len(l)} directions, got {n0}. Penalise, or give more.")
     if n is None:
         return k, torch.ones(len(k), len(k), dtype=k.dtype)
-    last, weakest = (n - len(a.states) + n0) / n0, (1 / (readout.weights / k).sum()).real
-    if full and last * weakest < (last - 1) * n0 / (1 / l).sum():
-        raise IsonumError(f"{len(a.states)} rows do not resolve what {n} would learn at this penalty. Give more rows.")
-    k0 = k
-    ratios = torch.logspace(0, math.log10(last), 2 + int(4 * abs(math.log(last))), dtype=torch.float64)
-    for ratio in ratios.repeat_interleave(3):
-        shares = 1 / (1 + k0 / l[:, None])
-        inverse = 1 / (1 - shares.sum(0) / n0)  # K = k0 times this
-        slope = 1 + (ratio - 1) * (inverse - (shares * (1 - shares)).sum(0) * inverse**2 / n0)
-        k0 = k0 - (k0 + (ratio - 1) * k0 * inverse - ratio * k) / slope
+    last, k0, far, weakest = (n - len(a.states) + n0) / n0, k, math.inf, (1 / (readout.weights / k).sum()).real
+    ratios = torch.logspace(0, math.log10(last), 2 + int(4 * abs(math.log(last))), dtype=torch.float64).tolist()
+    if last < 1:
+        k0, ratios = k + (1 / last - 1) * l.sum() / n0, [last] * 4
+    beyond = len(l) >= n0 and last * weakest < (last - 1) * n0 / (1 / l).sum()
+    for ratio in [] if beyond else [*ratios, last]:
+        for _ in range(STEPS):
+            shares = 1 / (1 + k0 / l[:, None])
+            inverse = 1 / (1 - shares.sum(0) / n0)  # K = k0 times this
+            slope = 1 + (ratio - 1) * (inverse - (shares * (1 - shares)).sum(0) * inverse**2 / n0)
+            step = (k0 + (ratio - 1) * k0 * inverse - ratio * k) / slope
+            if last > 1:
+                step = step * (k0.abs() / (2 * step.abs()).clamp_min(1e-300)).clamp_max(1)
+            k0, far = k0 - step, float((step.abs() / k0.abs().clamp_min(1e-300)).max())
+            if far < NEAR:
+                break
+    if not far < NEAR:
+        raise _unresolved(a, n)
     return k0, (k0[:, None] - k0) / (k[:, None] - k + torch.eye(len(k))) + torch.diag(last / slope)
