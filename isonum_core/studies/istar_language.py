@@ -11,8 +11,10 @@ of one task and seed share initial weights, examples and the order of batches.
 
 Seen before the first row: all that `istar` and its controls found on small numeric networks; four classes of
 docstrings under MiniLM's upper two layers (weight 1 improved the NLL of 4 seeds, not the accuracy; below zero nothing);
-and, of a seed that no row has, weight 0 on "praise", "summary" (rate 5e-4: over-fitted within 60 steps, hence less of
-both here) and "logistic_map". EXPECTED stands in `studies.istar_language_verdicts`.
+of a seed that no row has, weight 0 on "praise", "summary" (rate 5e-4: over-fitted within 60 steps, hence less of both
+here) and "logistic_map"; and of SmolLM2 on a family that no row has (ar1, three seeds): 0.1 and 0.3, of either sign,
+moved IsoScore by a few hundredths of itself and the NLL by 0.0001, hence the larger weights.
+EXPECTED stands in `studies.istar_language_verdicts`.
 """
 
 from __future__ import annotations
@@ -42,10 +44,10 @@ from isonum_core.studies.retrieval import HELD, LOOKED
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.text import known_items, labelled_sentences
 
-SERIES = ("ar1", "ar2_period", "local_level", "seasonal_amplitude", "logistic_map", "mackey_glass")
+SERIES = ("ar2_period", "local_level", "seasonal_amplitude", "logistic_map", "mackey_glass")
 SENTENCES = ("praise", "package", "summary")
 PACKAGES = ("pandas", "scipy", "statsmodels", "matplotlib")
-WEIGHTS = (0.0, 0.1, -0.1, 0.3, -0.3)
+WEIGHTS = (0.0, 0.3, -0.3, 5.0, -5.0)
 KNOWN, LENGTH = 20, 40
 DRAWN, ORDER = 95, 96  # streams of random numbers
 RATE = {"smollm2": 3e-4, "minilm": 2e-4}
@@ -87,9 +89,9 @@ def grid(profile: str) -> list[Tuned]:
     """quick: two weights of one task each. cpu: three seeds. gpu: ten."""
     tasks = [("smollm2", name) for name in SERIES] + [("minilm", name) for name in SENTENCES]
     if profile == "quick":
-        return [Tuned(*task, weight, 0, profile) for task in tasks[::6] for weight in WEIGHTS[::3]]
+        return [Tuned(*task, weight, 0, profile) for task in tasks[:: len(SERIES)] for weight in WEIGHTS[::3]]
     seeds = dict(cpu=3, gpu=10)[profile]
-    return [Tuned(*task, weight, seed, profile) for task in tasks for seed in range(seeds) for weight in WEIGHTS]
+    return [Tuned(*task, weight, seed, profile) for seed in range(seeds) for task in tasks for weight in WEIGHTS]
 
 
 def run(config: Tuned, device: str = "cpu") -> list[dict]:

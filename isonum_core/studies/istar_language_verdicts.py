@@ -1,6 +1,7 @@
 """What I-STAR did to a language model and to a sentence encoder, by weight and by task; what was expected of it.
 
-Written before the first row of `istar_language` existed; what had been seen by then stands there. An effect is a
+Written before the first row of `istar_language` existed; what had been seen by then stands there. That states become
+rounder was written before ar1 was seen, where they did not. An effect is a
 difference to weight 0 of the same task and seed after the last step, in nats a label. Intervals: crossed t over tasks
 and seeds; of one task, Student's over its seeds.
 """
@@ -78,14 +79,20 @@ def _no_new_sink(table: pd.DataFrame) -> Verdict:
 
 def _both_follow(table: pd.DataFrame) -> Verdict:
     rows = effects_by_weight(table, "iso_score")
-    words = "; ".join(f"{m} {w:+g}: {_printed(row)}" for (m, w), row in rows.iterrows() if abs(w) == 0.3)
-    up, down = rows.xs(0.3, level="weight"), rows.xs(-0.3, level="weight")
+    words = "; ".join(f"{m} {w:+g}: {_printed(row)}" for (m, w), row in rows.iterrows() if abs(w) == 5)
+    up, down = rows.xs(5.0, level="weight"), rows.xs(-5.0, level="weight")
     return Verdict(decided((up.low > 0).all() and (down.high < 0).all(), *rows.low), words)
 
 
 def _dear_for_its_own_head(table: pd.DataFrame) -> Verdict:
-    row = effects_by_weight(table).loc["smollm2", 0.3]
+    row = effects_by_weight(table).loc["smollm2", 5.0]
     return Verdict(decided(row["mean"] > 0 and row.p_holm < 0.05, row.p_holm), _printed(row))
+
+
+def _another_dose(table: pd.DataFrame) -> Verdict:
+    rows = effects_by_weight(table).loc[[("smollm2", -0.3), ("smollm2", 0.3)]]
+    words = "; ".join(f"{w:+g}: {_printed(row, 4)}" for (_, w), row in rows.iterrows())
+    return Verdict(decided((rows.low > -0.005).all() and (rows.high < 0.005).all(), *rows.low), words)
 
 
 def _good_for_labels(table: pd.DataFrame) -> Verdict:
@@ -105,16 +112,14 @@ EXPECTED = (
     Expectation("Tuned on a family without a weight, SmolLM2 tells new series of it better (NLL)", _adapts("nll", -1)),
     Expectation("and the states that its head reads become rounder (IsoScore)", _adapts("iso_score", 1)),
     Expectation("and no sink is made: the longest token grows by less than half, over the median", _no_new_sink),
-    Expectation("In both models IsoScore follows the weight: up at 0.3, down at -0.3", _both_follow),
+    Expectation("In both models IsoScore follows the weight: up at 5, down at -5", _both_follow),
     Expectation(
-        "A weight of 0.3 raises the NLL of SmolLM2, whose head stays and must still be met (Holm)",
-        _dear_for_its_own_head,
+        "A weight of 5 raises the NLL of SmolLM2, whose head stays and must still be met (Holm)", _dear_for_its_own_head
     ),
+    Expectation("Weights of 0.3 and -0.3 move the NLL of SmolLM2 by less than 0.005 nats a digit", _another_dose),
     Expectation(
         "A weight of 0.3 lowers the NLL of MiniLM in the mean and does not surely change which labels are right",
         _good_for_labels,
     ),
-    Expectation(
-        "Decreasing isotropy (-0.1, -0.3) lowers the NLL in fewer than half of the tasks and weights", _majority
-    ),
+    Expectation("Decreasing isotropy (-0.3, -5) lowers the NLL in fewer than half of the tasks and weights", _majority),
 )
