@@ -158,7 +158,7 @@ LESS = {(model, weight): -0.1 for model in TASKS for weight in (-0.3, -5.0)}
         (3, dict(follows=-0.1)),
         (4, dict(effect={("minilm", 0.3): -0.1})),
         (5, dict(effect=RIGHT | {("smollm2", -0.3): 0.01})),
-        (6, dict(effect={("smollm2", 5.0): 0.1})),
+        (6, dict(effect={("smollm2", 5.0): 0.1, ("minilm", 0.3): 0.1})),
         (6, dict(wrong=-0.5)),
         (7, dict(effect=RIGHT | LESS)),
     ],
