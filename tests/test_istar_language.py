@@ -12,7 +12,7 @@ from isonum_core.lab.expectation import judged
 from isonum_core.lab.study import find_study
 from isonum_core.networks.models import Checkpoint
 from isonum_core.studies import istar_language as study
-from isonum_core.studies.istar_language_verdicts import EXPECTED, adapted, effects_by_task, effects_by_weight, moved_by
+from isonum_core.studies.istar_language_verdicts import EXPECTED, adapted, effects_on, moved_by
 
 SMALL = dict(hidden_size=24, num_hidden_layers=3, num_attention_heads=2, intermediate_size=40, vocab_size=50)
 
@@ -134,15 +134,14 @@ def made(rng, effect=None, fitted=-0.5, rounder=0.02, longest=1.0, noise=1e-3, f
 
 def test_effects_are_against_weight_zero_of_the_same_task_and_seed(rng):
     table = made(rng, {("minilm", 0.3): -0.2, ("smollm2", 0.3): 0.1})
-    found = effects_by_weight(table)
-    assert len(found) == 8 and found["mean"]["minilm", 0.3] == pytest.approx(-0.2, abs=0.003)
+    found = effects_on(table)
+    assert len(found) == 12 and found.n["smollm2", 5.0] == 6 and found.n["praise", 5.0] == 3
+    assert found["mean"]["praise", 0.3] == pytest.approx(-0.2, abs=0.006)
     assert found["mean"]["smollm2", 0.3] == pytest.approx(0.1, abs=0.003)
     assert abs(found["mean"]["smollm2", -0.3]) < 0.003
-    own = effects_by_task(table).set_index(["model", "task", "weight"])
-    assert len(own) == 20 and own["mean"]["minilm", "praise", 0.3] == pytest.approx(-0.2, abs=0.006)
-    assert adapted(table, "nll").mean == pytest.approx(-0.5, abs=0.003)
-    assert adapted(made(rng, longest=2.0), "longest").mean == pytest.approx(np.log(2), abs=0.003)
-    assert moved_by(table, "minilm", "nll", 0.3).shape == (2, 3)
+    assert adapted(table, "nll")["mean"]["smollm2"] == pytest.approx(-0.5, abs=0.003)
+    assert adapted(made(rng, longest=2.0), "longest")["mean"]["smollm2"] == pytest.approx(np.log(2), abs=0.003)
+    assert len(moved_by(table, "nll", 0.3)) == 6 + 6
 
 
 RIGHT = {("smollm2", 5.0): 0.1, ("minilm", 0.3): -0.1}

@@ -44,7 +44,7 @@ from isonum_core.studies.retrieval import HELD, LOOKED
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.text import known_items, labelled_sentences
 
-SERIES = ("ar2_period", "local_level", "logistic_map")
+SERIES = ("ar2_period", "local_level", "logistic_map", "seasonal_amplitude", "mackey_glass", "chirp")
 SENTENCES = ("praise", "package")
 PACKAGES = ("pandas", "scipy", "statsmodels", "matplotlib")
 WEIGHTS = (0.0, 0.3, -0.3, 5.0, -5.0)
@@ -79,19 +79,21 @@ EFFORTS = {
     ("quick", "smollm2"): Effort(4, 3, 2, 2),
     ("quick", "minilm"): Effort(32, 48, 6, 16),
     ("cpu", "smollm2"): Effort(16, 16, 40, 4),
-    ("cpu", "minilm"): Effort(200, 400, 40, 16),
+    ("cpu", "minilm"): Effort(150, 250, 40, 16),
     ("gpu", "smollm2"): Effort(64, 64, 120, 16),
     ("gpu", "minilm"): Effort(400, 500, 200, 32),
 }
 
 
 def grid(profile: str) -> list[Tuned]:
-    """quick: two weights of one task each. cpu: three seeds. gpu: ten."""
-    tasks = [("smollm2", name) for name in SERIES] + [("minilm", name) for name in SENTENCES]
+    """quick: two weights of one task each. cpu: one seed a family, three a task of sentences. gpu: ten."""
     if profile == "quick":
-        return [Tuned(*task, weight, 0, profile) for task in tasks[:: len(SERIES)] for weight in WEIGHTS[::3]]
-    seeds = dict(cpu=3, gpu=10)[profile]
-    return [Tuned(*task, weight, seed, profile) for seed in range(seeds) for task in tasks for weight in WEIGHTS]
+        tasks = ("smollm2", SERIES[0], 0), ("minilm", SENTENCES[0], 0)
+        return [Tuned(model, task, weight, seed, profile) for model, task, seed in tasks for weight in WEIGHTS[::3]]
+    families, sentence = (1, 3) if profile == "cpu" else (10, 10)
+    tasks = [("smollm2", name, seed) for name in SERIES for seed in range(families)]
+    tasks += [("minilm", name, seed) for name in SENTENCES for seed in range(sentence)]
+    return [Tuned(model, task, weight, seed, profile) for model, task, seed in tasks for weight in WEIGHTS]
 
 
 def run(config: Tuned, device: str = "cpu") -> list[dict]:
