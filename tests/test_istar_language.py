@@ -47,7 +47,7 @@ def small(monkeypatch):
 
 
 def test_the_last_block_over_cached_states_is_the_language_model(small):
-    cached, model = study.below("smollm2", "ar2_period", 0, "quick", "cpu"), small["smollm2"].model
+    cached, model = study.below("smollm2", "ar2_period", 0, "quick"), small["smollm2"].model
     reader = study.Reader(small["smollm2"], cached.classes).eval()
     drawn = np.random.default_rng([study.DRAWN, 0, *b"ar2_period"])
     family = study.FAMILIES["ar2_period"]
@@ -68,7 +68,7 @@ def test_the_last_block_over_cached_states_is_the_language_model(small):
 
 
 def test_padding_changes_nothing_that_a_sentence_says(small):
-    cached = study.below("minilm", "praise", 1, "quick", "cpu")
+    cached = study.below("minilm", "praise", 1, "quick")
     reader, encoder = study.Reader(small["minilm"], 2).eval(), small["minilm"].model
     with torch.no_grad():
         states = reader(*cached.of(np.arange(80)))
