@@ -32,14 +32,14 @@ from scipy.stats import norm
 from sklearn.linear_model import RidgeCV
 
 from isonum_core.networks.models import Checkpoint
-from isonum_core.networks.numerals import Numerals, levelled
+from isonum_core.networks.numerals import LEVELS, Numerals, levelled
 from isonum_core.networks.packaged import fracast, smollm2
 from isonum_core.studies.checkpoints_skill import EXPECTED as EXPECTED
 from isonum_core.studies.real import SETS
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.series import find_series, interpolated, series_names
 
-KNOWN, LENGTH, LEVELS, LAGS, AHEAD = 100, 200, 100, 8, 8
+KNOWN, LENGTH, LAGS, AHEAD = 100, 200, 8, 8
 ONE = range(KNOWN, LENGTH, 5)
 EIGHT = range(KNOWN, LENGTH - AHEAD, 25)
 STREAM = 91
@@ -76,7 +76,7 @@ def grid(profile: str) -> list[Draw]:
 def run(config: Draw) -> list[dict]:
     """One row a reader. Models are loaded once a process."""
     values, season = drawn(config)
-    levels = levelled(values, KNOWN, LEVELS)
+    levels = levelled(values, KNOWN)
     found = {
         "smollm2": _language(levels),
         "fracast": _fracast(levels),

@@ -110,7 +110,7 @@ def number_ids(checkpoint: Checkpoint) -> Int[np.ndarray, "21 300"]:
     for i, name in enumerate([*FAMILIES][::2][:PAIRS]):
         family, steps = FAMILIES[name], TOKENS // 3
         values = family.draw(family.grid[len(family.grid) // 2], steps, np.random.default_rng([STREAM, i]), 1)[0]
-        found.append(numerals.ids(levelled(values, steps))[0, len(numerals.words[2]) :].numpy())
+        found.append(numerals.ids(levelled(values, steps))[0, 1:].numpy())
     return np.stack(found)
 
 
