@@ -68,7 +68,7 @@ def test_a_change_leaves_what_comes_as_it_is():
 
 def test_every_network_is_given_a_part_of_the_same_windows():
     whole = study.published_windows(Published("RBF_1", "fracast", CHANGES[0]))
-    for network, (every, known, ahead) in (("smollm2", (6, 96, 8)), ("gpt2_twin", (1, 128, 16))):
+    for network, (every, known, ahead) in (("smollm2", (8, 96, 8)), ("gpt2_twin", (1, 128, 16))):
         context, actual = study.published_windows(Published("RBF_1", network, CHANGES[0]))
         np.testing.assert_array_equal(context, whole[0][::every, 500 - known :])
         np.testing.assert_array_equal(actual, whole[1][::every, :ahead])
@@ -80,7 +80,7 @@ def test_real_windows_are_published_ones(shared, monkeypatch):
     assert context.shape == (48, 72) and actual.shape == (48, 12)
     values = find_series("hospital").values
     assert all((values[:, :72] == row).all(1).any() for row in context[:3])
-    assert study.published_windows(Published("hospital", "smollm2", CHANGES[0]))[1].shape == (8, 8)
+    assert study.published_windows(Published("hospital", "smollm2", CHANGES[0]))[1].shape == (6, 8)
 
 
 def test_the_grid_has_every_kernel_and_every_published_set():
@@ -93,22 +93,22 @@ def test_the_grid_has_every_kernel_and_every_published_set():
     assert not study.provisional(Published("RBF_1", "gpt2_twin", CHANGES[0]))
 
 
-def test_a_language_model_reads_levels_and_is_met_at_the_last_six_spaces(small, monkeypatch, rng):
+def test_a_language_model_reads_levels_and_is_met_at_the_last_eight_spaces(small, monkeypatch, rng):
     sites = ("block.0", "block.1", "final_norm")
     monkeypatch.setitem(study.SITES, "smollm2", sites)
     monkeypatch.setattr(study, "smollm2_or_twin", lambda trained: small)
-    context = rng.normal(size=(3, 8))
+    context = rng.normal(size=(3, 10))
     said, states = study.READERS["smollm2"](context, 2, True)
     assert [*states] == [*sites] and said.shape == (3, 2)
     assert len(study.READERS["smollm2"](context, 2, False)[0]) == 0
     for i, values in enumerate(context):
-        levels = levelled(values, 8)
+        levels = levelled(values, 10)
         ids = Numerals(small).ids(levels)
         with torch.no_grad():
             hidden = small.model(input_ids=ids, output_hidden_states=True).hidden_states
-        want = hidden[-1][0, [3 * t for t in range(3, 9)]]  # of 25 tokens: the spaces after the last six values
-        torch.testing.assert_close(states["final_norm"][6 * i : 6 * i + 6].float(), want, rtol=1e-5, atol=1e-6)
-        law = Numerals(small).read(np.append(levels, 0)).laws([8])[0]
+        want = hidden[-1][0, [3 * t for t in range(3, 11)]]  # of 31 tokens: the spaces after the last eight values
+        torch.testing.assert_close(states["final_norm"][8 * i : 8 * i + 8].float(), want, rtol=1e-5, atol=1e-6)
+        law = Numerals(small).read(np.append(levels, 0)).laws([10])[0]
         span = np.ptp(values)
         first = values.min() - 0.1 * span + (law @ np.arange(100) + 0.5) * span * 1.2 / 100
         assert said[i, 0] == pytest.approx(first, rel=1e-5)

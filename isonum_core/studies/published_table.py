@@ -4,7 +4,7 @@ Its checkpoints (Chronos, Moirai, Lag-Llama) are not here. In their place, each 
   fracast   the published windows (kernels: 500 steps, of whose 64 to come the 48 that it says at once; real sets: as
             their facts say), 48 a set. Two more characteristics of the data, on the kernels: a context of a quarter,
             and white noise of half its standard deviation added to it
-  smollm2   (4 bits a weight, tuned to follow instructions) reads levels as numerals: of every sixth of these windows
+  smollm2   (4 bits a weight, tuned to follow instructions) reads levels as numerals: of every eighth of these windows
             the last 96 steps, and says the 8 to come, each the mean of its law given the rounded means before it; more
             windows or steps would have taken more of a processor than there was
   gpt2      our own: the network of `studies.learnt`, 1,500 steps at its rate on 16,000 windows of every family of the
@@ -12,7 +12,7 @@ Its checkpoints (Chronos, Moirai, Lag-Llama) are not here. In their place, each 
             table nor white noise is among them (straight lines and seasons are). It sees 128 steps and says 16. A
             shorter context is continued to the left by its first value, in training as here
 
-States: at the last step of each window (of smollm2's, at the space after each of the last six values, 48 too); the
+States: at the last step of each window (of smollm2's, at the space after each of the last eight values, 48 too); the
 published code takes what attention adds, and Fracast has no attention. An untrained twin forecasts nothing: its
 measures stand beside the trained network's error. What is expected, and when it was written: `published_verdicts`.
 """
@@ -55,8 +55,8 @@ SITES = {
     "smollm2": ("block.0", "block.7", "block.14", "block.21", "block.29", "final_norm"),
 }
 # Of a window: one of how many is read, and how many steps of context and horizon at most.
-PART = {"fracast": (1, LENGTH, LENGTH), "gpt2": (1, CONTEXT, HORIZON), "smollm2": (6, 96, 8)}
-STREAM, WINDOWS, PLACES = 94, 48, 6
+PART = {"fracast": (1, LENGTH, LENGTH), "gpt2": (1, CONTEXT, HORIZON), "smollm2": (8, 96, 8)}
+STREAM, WINDOWS, PLACES = 94, 48, 8
 KERNEL = (500, 48)
 POOL, SHORTEST = 200, 24  # training windows a family, and the shortest context among them
 # k-means takes another cluster where two are nearly as good; sums in another order move the rest by 1e-5.
