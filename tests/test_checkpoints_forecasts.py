@@ -8,7 +8,6 @@ from scipy.stats import norm
 from test_numerals import small as small
 
 from isonum_core.lab.study import find_study
-from isonum_core.networks.models import Checkpoint
 from isonum_core.networks.numerals import levelled
 from isonum_core.studies import checkpoints_forecasts as study
 from isonum_core.studies.checkpoints_forecasts import AHEAD, EIGHT, KNOWN, LENGTH, LEVELS, ONE
@@ -106,9 +105,8 @@ class LastValue:
 
 def test_a_row_of_every_reader(small, monkeypatch):
     """With a small language model of random weights, and the last value in the place of fracast."""
-    study._loaded.cache_clear()
-    monkeypatch.setattr(study, "smollm2", lambda: small)
-    monkeypatch.setattr(study, "fracast", lambda: Checkpoint(LastValue(), None, {}))
+    monkeypatch.setattr(study, "smollm2_or_twin", lambda trained: small)
+    monkeypatch.setattr(study, "fracast_or_twin", lambda trained: LastValue())
     config = study.Draw("henon", 1.4, 3)
     rows = study.run(config)
     found = {row["reader"]: row for row in find_study("checkpoints_forecasts").cells(config, rows)}
@@ -119,7 +117,6 @@ def test_a_row_of_every_reader(small, monkeypatch):
     assert own["nll"] == pytest.approx(read.nll()[KNOWN:].mean()) and 3 < own["nll"] < 9  # log 100 is 4.6
     laws = np.stack([read.laws([t])[0] for t in ONE])
     assert own["mse_one"] == pytest.approx(np.mean((laws @ np.arange(LEVELS) - levels[ONE]) ** 2))
-    study._loaded.cache_clear()
 
 
 def test_real_sets_are_cut_and_named():

@@ -84,11 +84,12 @@ def test_real_windows_are_published_ones(shared, monkeypatch):
 
 
 def test_the_grid_has_every_kernel_and_every_published_set():
-    configs = study.grid("cpu")
-    assert len(set(configs)) == len(configs) == 140 and not [c for c in configs[:40] if c.network != "fracast"]
+    configs, every = study.grid("cpu"), study.grid("gpu")
+    assert len(set(configs)) == len(configs) == 100 and not [c for c in configs[:40] if c.network != "fracast"]
     assert {c.dataset for c in configs if c.change == "noisy"} == set(PAPER_KERNELS)
+    assert set(configs) < set(every) and {c.network for c in set(every) - set(configs)} == {"smollm2", "smollm2_twin"}
     for network in (name + end for name in SITES for end in ("", TWIN)):
-        assert len({c.dataset for c in configs if c.network == network and c.change == CHANGES[0]}) == 20
+        assert len({c.dataset for c in every if c.network == network and c.change == CHANGES[0]}) == 20
     assert study.provisional(Published("RBF_1", "gpt2", CHANGES[0])) == {*study.TOLERANCES}
     assert not study.provisional(Published("RBF_1", "gpt2_twin", CHANGES[0]))
 
@@ -123,8 +124,6 @@ def test_our_network_knows_neither_a_kernel_nor_white_noise(monkeypatch):
     assert not {"gp_scale", "gp_tails", "gp_wandering_season", "gp_mixture", "garch"} & {f.name for f in told}
     repeated = (pool[:, :CONTEXT] == pool[:, :1]).cumprod(1).sum(1)
     assert repeated.max() >= CONTEXT - study.SHORTEST and np.mean(repeated > 52) > 0.4
-    context = np.arange(30.0)[None]
-    assert study._continued(context)[0, :99].tolist() == [0.0] * 99 and study._continued(context)[0, -1] == 29
 
 
 def test_our_network_forecasts_what_a_shift_and_a_scale_do_not_change(monkeypatch, rng):
@@ -138,3 +137,5 @@ def test_our_network_forecasts_what_a_shift_and_a_scale_do_not_change(monkeypatc
     moved, same = study.READERS["gpt2"](3 + 10 * x, 12, True)
     np.testing.assert_allclose(moved, 3 + 10 * said, rtol=1e-6)
     torch.testing.assert_close(same["read"], states["read"])
+    longer = np.hstack([np.repeat(x[:, :1], 30, axis=1), x])
+    np.testing.assert_array_equal(study.READERS["gpt2"](longer, 12, True)[0], said)

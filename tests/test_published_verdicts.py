@@ -112,8 +112,17 @@ def test_skill_is_counted_set_by_set(rng):
     ],
 )
 def test_the_judges(rng, which, held, change):
-    verdict = EXPECTED[which].judge(seen(made(rng, **change), draws=60))
+    verdict = EXPECTED[which].judge(seen(made(rng, **change), draws=40))
     assert verdict.held is held and verdict.found
+
+
+def test_what_was_not_run_is_not_decided(rng):
+    """Without the twin of one network, and without another."""
+    table = made(rng, iso=9, twin=9)
+    verdicts = [judge(seen(table[table.network != "smollm2_twin"], draws=20)) for _, judge in EXPECTED[4:7]]
+    assert [v.held for v in verdicts] == [True, None, None] and "smollm2 was not run" in verdicts[1].found
+    left = seen(table[~table.network.str.startswith("smollm2")], draws=20)
+    assert [EXPECTED[which].judge(left).held for which in (4, 5, 7, 8, 9)] == [None] * 5
 
 
 @pytest.mark.parametrize("which", [1, 8])
