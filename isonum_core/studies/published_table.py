@@ -5,9 +5,9 @@ Its checkpoints (Chronos, Moirai, Lag-Llama) are not here. In their place, each 
             their facts say), 48 a set. Two more characteristics of the data, on the kernels: a context of a quarter,
             and white noise of half its standard deviation added to it
   smollm2   (4 bits a weight, tuned to follow instructions) reads levels as numerals: of every eighth of these windows
-            the last 96 steps, and says the 8 to come, each the mean of its law given the rounded means before it. In the
-            gpu profile alone: its 40 rows are some seven minutes of a processor, and have not been run (two of them
-            were begun and thrown away, unread)
+            the last 96 steps, and says the 8 to come, each the mean of its law given the rounded means before it. In
+            the gpu profile alone: its 40 rows are some seven minutes of a processor and have not been run (two were
+            begun and thrown away, unread)
   gpt2      our own: the network of `studies.learnt`, 1,500 steps at its rate on 16,000 windows of every family of the
             book at the knobs where the past tells the next value, but for Gaussian processes: neither a kernel of this
             table nor white noise is among them (straight lines and seasons are). It sees 128 steps and says 16. A
