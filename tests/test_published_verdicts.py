@@ -13,9 +13,9 @@ from isonum_core.studies.published_verdicts import (
     MEASURES,
     across_sets,
     ahead,
-    beside_twins,
     effects_of,
     seen,
+    with_twins,
 )
 from isonum_core.worlds.kernels import PAPER_KERNELS
 
@@ -45,7 +45,7 @@ def made(rng, link=0.0, pooled=0.0, cosine=0.0, noise=0.1, iso=0.0, real=0.0, tw
 
 def test_a_trained_network_stands_beside_its_twin(rng):
     table = made(rng)
-    both = beside_twins(table)
+    both = with_twins(table)
     assert len(both) == 20 * sum(map(len, SITES.values())) and not both.network.str.endswith(TWIN).any()
     row = both[(both.network == "gpt2") & (both.dataset == "c") & (both.site == "read")].iloc[0]
     own = table[(table.dataset == "c") & (table.site == "read") & (table.network == "gpt2_twin")].iloc[0]

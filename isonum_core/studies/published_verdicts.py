@@ -54,7 +54,7 @@ def across_sets(table: pd.DataFrame, draws: int = 500) -> pd.DataFrame:
     twin, both with the trained one's error, and the "difference" of the two. As published alone; without sets whose
     error put right is missing. measure "errors", error "with each other": of the two errors.
     """
-    rows = beside_twins(table)
+    rows = with_twins(table)
     parts = [rows.set_index(["dataset", "network", "site"])[list(BESIDE)].unstack(["network", "site"])]
     parts.append(rows.drop_duplicates(["dataset", "network"]).pivot(index="dataset", columns="network", values=PAIR))
     wide = pd.concat([part.set_axis([*map(" ".join, part)], axis=1) for part in parts], axis=1)
@@ -67,7 +67,7 @@ def across_sets(table: pd.DataFrame, draws: int = 500) -> pd.DataFrame:
     return pd.concat(found).rename_axis(INDEX)
 
 
-def beside_twins(table: pd.DataFrame) -> pd.DataFrame:
+def with_twins(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of trained networks as published, with MEASURES of their twins under names that end in TWIN."""
     key = ["network", "dataset", "site"]
     plain = table[table.change == CHANGES[0]]
@@ -102,7 +102,7 @@ def effects_of(table: pd.DataFrame, change: str, site: str = "final_norm") -> pd
 
 def ahead(table: pd.DataFrame) -> pd.DataFrame:
     """Of each trained network, whether it errs less than the better naive forecast: a row a set, a column a network."""
-    first = beside_twins(table).drop_duplicates(["network", "dataset"])
+    first = with_twins(table).drop_duplicates(["network", "dataset"])
     return first.assign(ahead=first.nmse < first.nmse_naive).pivot(index="dataset", columns="network", values="ahead")
 
 
