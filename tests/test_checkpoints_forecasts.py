@@ -8,7 +8,6 @@ from scipy.stats import norm
 from test_numerals import small as small
 
 from isonum_core.lab.study import find_study
-from isonum_core.networks.models import Checkpoint
 from isonum_core.networks.numerals import levelled
 from isonum_core.studies import checkpoints_forecasts as study
 from isonum_core.studies.checkpoints_forecasts import AHEAD, EIGHT, KNOWN, LENGTH, LEVELS, ONE
@@ -16,7 +15,7 @@ from isonum_core.studies.checkpoints_forecasts import AHEAD, EIGHT, KNOWN, LENGT
 
 @pytest.fixture
 def levels(rng):
-    return levelled(np.cumsum(rng.normal(size=LENGTH)), KNOWN, LEVELS)
+    return levelled(np.cumsum(rng.normal(size=LENGTH)), KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +50,7 @@ def test_ridge_finds_a_linear_law_and_knows_its_spread(rng):
     x = np.zeros(LENGTH)
     for t in range(2, LENGTH):
         x[t] = 1.6 * x[t - 1] - 0.8 * x[t - 2] + rng.normal()
-    levels = levelled(x, KNOWN, LEVELS)
+    levels = levelled(x, KNOWN)
     nll, one, _ = study._ridge(levels)
     walk = study._walk(levels)
     sd = 100 / (1.2 * np.ptp(x[:KNOWN]))  # of the noise, in levels
@@ -72,9 +71,9 @@ def test_the_analogue_finds_a_map_and_nothing_where_nothing_is(rng):
     x[0] = 0.3
     for t in range(1, LENGTH):
         x[t] = 3.9 * x[t - 1] * (1 - x[t - 1])
-    found, linear = (reader(levelled(x, KNOWN, LEVELS)) for reader in (study._analogue, study._ridge))
+    found, linear = (reader(levelled(x, KNOWN)) for reader in (study._analogue, study._ridge))
     assert found[0] < linear[0] - 1 and found[1] < 0.05 * linear[1] and found[2] < 0.5 * linear[2]
-    noise = levelled(rng.normal(size=LENGTH), KNOWN, LEVELS)
+    noise = levelled(rng.normal(size=LENGTH), KNOWN)
     assert study._analogue(noise)[0] == pytest.approx(study._ridge(noise)[0], abs=0.15)  # both: the law of the noise
 
 
@@ -106,20 +105,18 @@ class LastValue:
 
 def test_a_row_of_every_reader(small, monkeypatch):
     """With a small language model of random weights, and the last value in the place of fracast."""
-    study._loaded.cache_clear()
-    monkeypatch.setattr(study, "smollm2", lambda: small)
-    monkeypatch.setattr(study, "fracast", lambda: Checkpoint(LastValue(), None, {}))
+    monkeypatch.setattr(study, "smollm2_or_twin", lambda trained: small)
+    monkeypatch.setattr(study, "fracast_or_twin", lambda trained: LastValue())
     config = study.Draw("henon", 1.4, 3)
     rows = study.run(config)
     found = {row["reader"]: row for row in find_study("checkpoints_forecasts").cells(config, rows)}
     assert tuple(found) == study.READERS and found["fracast"]["nll"] == found["seasonal"]["nll"] == ""
     assert found["fracast"]["mse_one"] == found["walk"]["mse_one"]
-    own, levels = rows[0], levelled(study.drawn(config)[0], KNOWN, LEVELS)
+    own, levels = rows[0], levelled(study.drawn(config)[0], KNOWN)
     read = study.Numerals(small).read(levels)
     assert own["nll"] == pytest.approx(read.nll()[KNOWN:].mean()) and 3 < own["nll"] < 9  # log 100 is 4.6
     laws = np.stack([read.laws([t])[0] for t in ONE])
     assert own["mse_one"] == pytest.approx(np.mean((laws @ np.arange(LEVELS) - levels[ONE]) ** 2))
-    study._loaded.cache_clear()
 
 
 def test_real_sets_are_cut_and_named():

@@ -12,6 +12,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from isonum_core.__main__ import main
+from isonum_core.commands import feeding
 from isonum_core.commands import measure as module
 from isonum_core.errors import WeakNumberWarning
 from isonum_core.geometry.neighbours import two_nn
@@ -28,6 +29,9 @@ KINDS = {
     "llama": (transformers.LlamaForCausalLM, transformers.LlamaConfig(**SHAPE, num_key_value_heads=2)),
     "bert": (transformers.BertForMaskedLM, transformers.BertConfig(**SHAPE)),
 }
+
+
+NORMS = {"gpt2": "ln_f", "llama": "norm"}
 
 
 def _tokenizer():
@@ -82,11 +86,18 @@ def _json(capsys, *words):
 
 
 def _hidden(folder, kind, text, length=LENGTH):
-    """(L, n, d): transformers' own hidden states of the text in windows, and the ids (n,); one pass a window."""
+    """(L, n, d): transformers' own hidden states of the text in windows, and the ids (n,); one pass a window.
+
+    Where a norm follows the last block its states stand last: from a second pass, in which the norm is taken away.
+    """
     model = KINDS[kind][0].from_pretrained(folder).eval()
     ids = torch.tensor(_tokenizer()(text.read_text())["input_ids"])
     with torch.no_grad():
         passes = [model(part[None], output_hidden_states=True).hidden_states for part in ids.split(length)]
+        if kind in NORMS:
+            setattr(model.base_model, NORMS[kind], torch.nn.Identity())
+            bare = [model(part[None], output_hidden_states=True).hidden_states[-1] for part in ids.split(length)]
+            passes = [(*states, last) for states, last in zip(passes, bare, strict=True)]
     return [torch.cat(layer, 1)[0].double().numpy() for layer in zip(*passes, strict=True)], ids.numpy()
 
 
@@ -108,14 +119,14 @@ def _textbook(x):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_site_is_the_hidden_state_of_transformers(capsys, folder_of, text, kind):
-    """The last of transformers' hidden states is after the final norm, where there is one: `final_norm`."""
+    """Where a final norm is, transformers' hidden states end with it, and what leaves the last block is not there."""
     hidden, _ = _hidden(folder_of(kind), kind, text)
     found, facts = _json(capsys, folder_of(kind), "--text", text, "--length", LENGTH)
-    sites = ["embed", "block.0", "block.1", "block.2" if kind == "bert" else "final_norm"]
+    sites = ["embed", "block.0", "block.1", *(["final_norm"] if kind in NORMS else []), "block.2"]
     for site, x in zip(sites, hidden, strict=True):
         for name, value in _textbook(x).items():
             assert found[site][name] == pytest.approx(value, rel=1e-5, abs=1e-7), (site, name)
-    assert list(found) == [*sites[:3], "block.2", *["final_norm"] * (kind != "bert")]
+    assert list(found) == [*sites[:3], "block.2", *["final_norm"] * (kind in NORMS)]
     assert facts["model"]["id"] == str(folder_of(kind)) and facts["per"] == "token" and not facts["interrupted"]
     assert found["embed"]["null"]["isoscore"] == pytest.approx(698 / 724)
 
@@ -194,8 +205,27 @@ def test_what_is_kept_does_not_grow_with_the_text(folder_of, text, tmp_path, mon
     assert short.ordinary.dense.shape == long.ordinary.dense.shape == (24, 24)
 
 
+@pytest.mark.parametrize("length", [LENGTH, 100])
+def test_a_batch_is_small_and_the_head_is_given_one_position_a_window(folder_of, text, monkeypatch, length):
+    """What decides the peak of memory: tokens a batch, and logits of the vocabulary."""
+    passed, headed = [], []
+
+    def loaded(name, device):
+        found = _load(name, device)
+        found.model.model.register_forward_hook(lambda module, args, out: passed.append(out.last_hidden_state.shape))
+        found.model.lm_head.register_forward_hook(lambda module, args, out: headed.append(out.shape))
+        return found
+
+    _load = module._loaded
+    monkeypatch.setattr(module, "_loaded", loaded)
+    main(["measure", str(folder_of("llama")), "--text", str(text), "--length", str(length)])
+    assert max(rows * steps for rows, steps, _ in passed) <= feeding.TOKENS == 512
+    assert max(rows for rows, *_ in passed) == 512 // length and {steps for _, steps, _ in headed} == {1}
+
+
 def test_an_interruption_reports_what_was_read(capsys, folder_of, text, monkeypatch):
     words = (folder_of("gpt2"), "--text", text, "--length", LENGTH)
+    monkeypatch.setattr(feeding, "TOKENS", 128)
     part, _ = _json(capsys, *words, "--tokens", "200")
     assert part["embed"]["n"] == 256  # two batches of eight windows
     capture_sums, calls = module.capture_sums, []

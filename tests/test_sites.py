@@ -85,6 +85,16 @@ def test_sites_of_one_stack_are_the_hidden_states_of_transformers(name):
     same(states[names[-1]], last)
     if normed:
         assert (states["block.3"] - last).abs().max() > 1e-3
+        same(states["block.3"], before_the_norm(model))
+
+
+def before_the_norm(model):
+    """What leaves the last block: transformers returns it where no norm follows, so its norm is taken away."""
+    norm = next(site.module for site in find(model) if site.name == "final_norm")
+    model.set_submodule(next(path for path, module in model.named_modules() if module is norm), nn.Identity())
+    with torch.no_grad():
+        given = dict(input_ids=ids(), attention_mask=torch.ones_like(ids()))
+        return model(**given, output_hidden_states=True).hidden_states[-1]
 
 
 def test_mamba_returns_states_after_its_blocks_and_none_before():

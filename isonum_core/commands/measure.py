@@ -87,7 +87,8 @@ def _met(checkpoint: Checkpoint, batches: Batches, options: argparse.Namespace) 
                 new = {s: of(x, torch.full((len(x),), last)) for s, x in states.items() if not names or s in names}
             else:
                 new = capture_sums(checkpoint.model, batch, of, names, options.blocks, options.norm)
-            found = {site: found[site].merge(sums) if found else sums for site, sums in new.items()}
+            # Into a dictionary of its own: an interruption leaves what was found before this batch.
+            found = {site: found[site].merge(new.pop(site)) if found else new.pop(site) for site in [*new]}
             read, before = len(next(iter(found.values())).all.lengths), read
             bar.update(read - before)
             if read >= options.tokens:

@@ -17,6 +17,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
 from jaxtyping import Float
@@ -82,22 +83,27 @@ def fracast() -> Checkpoint:
     return Checkpoint(model, None, dict(id="Fracast-0", revision=None, source=source, sha256=found))
 
 
-@torch.no_grad()
 def fracast_states(model, series: Float[Tensor, "n C"]) -> dict[str, Float[Tensor, "n d"]]:
     """States at the last step of each series: `embed`, `block.0` to `block.9` (one a dilation) and `final_norm`.
 
     One pass; blocks share their weights and differ in their dilation. `model` is that of `fracast`.
     """
+    return fracast_reading(model, series)[1]
+
+
+@torch.no_grad()
+def fracast_reading(model, series: Float[Tensor, "n C"]) -> tuple[Float[np.ndarray, "n 48"], dict[str, Tensor]]:
+    """What it says comes next, the mean over its quantiles, and `fracast_states`, from one pass."""
     core, met = model.core, []
     handle = core.block.register_forward_hook(lambda module, args, out: met.append((args[0], out)))
     normed = core.norm.register_forward_hook(lambda module, args, out: met.append((args[0], out)))
     try:
-        model.forecast_batch(series.numpy())
+        said = model.forecast_batch(series.numpy()).mean(-1)
     finally:
         handle.remove()
         normed.remove()
     blocks = {f"block.{i}": out[:, -1] for i, (_, out) in enumerate(met[:-1])}
-    return {"embed": met[0][0][:, -1], **blocks, "final_norm": met[-1][1][:, -1]}
+    return said, {"embed": met[0][0][:, -1], **blocks, "final_norm": met[-1][1][:, -1]}
 
 
 def cache_folder() -> Path:

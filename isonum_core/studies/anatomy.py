@@ -58,6 +58,6 @@ def measured(states: Float[Tensor, "n d"], table: Float[Tensor, "N d"] | None) -
     return found
 
 
-def short(value: float | int | None) -> float | int | None:
+def short(value: float | int | None, digits: int = DIGITS) -> float | int | None:
     """A float to the digits that are kept: a table is read, compared and stored, and rounding noise is neither."""
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value

@@ -22,24 +22,21 @@ sunspots and CO2; the analogue was far ahead of ridge on both maps. EXPECTED sta
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import norm
 from sklearn.linear_model import RidgeCV
 
-from isonum_core.networks.models import Checkpoint
-from isonum_core.networks.numerals import Numerals, levelled
-from isonum_core.networks.packaged import fracast, smollm2
+from isonum_core.networks.numerals import LEVELS, Numerals, levelled
+from isonum_core.studies.checkpoints_readouts import fracast_or_twin, smollm2_or_twin
 from isonum_core.studies.checkpoints_skill import EXPECTED as EXPECTED
 from isonum_core.studies.real import SETS
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.series import find_series, interpolated, series_names
 
-KNOWN, LENGTH, LEVELS, LAGS, AHEAD = 100, 200, 100, 8, 8
+KNOWN, LENGTH, LAGS, AHEAD = 100, 200, 8, 8
 ONE = range(KNOWN, LENGTH, 5)
 EIGHT = range(KNOWN, LENGTH - AHEAD, 25)
 STREAM = 91
@@ -76,7 +73,7 @@ def grid(profile: str) -> list[Draw]:
 def run(config: Draw) -> list[dict]:
     """One row a reader. Models are loaded once a process."""
     values, season = drawn(config)
-    levels = levelled(values, KNOWN, LEVELS)
+    levels = levelled(values, KNOWN)
     found = {
         "smollm2": _language(levels),
         "fracast": _fracast(levels),
@@ -103,13 +100,8 @@ def drawn(config: Draw) -> tuple[Float[np.ndarray, "T"], int]:
     return values[-LENGTH:] if config.seed else values[:LENGTH], season
 
 
-@cache
-def _loaded(load: Callable[[], Checkpoint]) -> Checkpoint:
-    return load()
-
-
 def _language(levels: Int[np.ndarray, "T"]) -> tuple[float, float, float]:
-    read = Numerals(_loaded(smollm2)).read(levels)
+    read = Numerals(smollm2_or_twin(True)).read(levels)
     one, eight = read.laws(ONE) @ np.arange(LEVELS), read.mean_paths(EIGHT, AHEAD)
     return float(read.nll()[KNOWN:].mean()), _mse(one, levels[ONE]), _mse(eight, _after(levels))
 
@@ -121,7 +113,7 @@ def _fracast(levels: Int[np.ndarray, "T"]) -> tuple[None, float, float]:
         padded = np.full((len(steps), LENGTH), np.nan, dtype=np.float32)
         for row, t in zip(padded, steps, strict=True):
             row[LENGTH - t :] = levels[:t]
-        return _loaded(fracast).model.forecast_batch(padded).mean(-1)
+        return fracast_or_twin(True).forecast_batch(padded).mean(-1)
 
     return None, _mse(ahead(ONE)[:, 0], levels[ONE]), _mse(ahead(EIGHT)[:, :AHEAD], _after(levels))
 

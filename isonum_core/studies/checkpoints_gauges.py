@@ -23,6 +23,7 @@ from torch import Tensor
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.partition import eigenvector_heuristic
 from isonum_core.geometry.scores import iso_score, mean_cosine, mean_share
+from isonum_core.studies.anatomy import short
 from isonum_core.studies.checkpoints_head import head, states_of
 from isonum_core.theory.gauges import centre_rows, linear_gauge, logit_participation_ratio, row_gauge
 from isonum_core.theory.loglinear import logits
@@ -60,7 +61,7 @@ def run(config: Gauge) -> list[dict]:
     found |= dict(iso_rows=iso_score(rows), share_rows=mean_share(rows), iso_states=iso_score(states))
     found |= dict(cosine_states=mean_cosine(states), logit_pr=logit_participation_ratio(states, w))
     found |= dict(radius=radius, log_i=eigenvector_heuristic(w, radius))
-    return [{name: float(f"{float(value):.5g}") for name, value in found.items()}]
+    return [{name: short(float(value), 5) for name, value in found.items()}]
 
 
 def in_gauge(

@@ -26,6 +26,7 @@ from isonum_core.geometry.moments import Moments
 from isonum_core.lab.expectation import Expectation, Verdict
 from isonum_core.networks.capture import collect
 from isonum_core.statistics.intervals import decided
+from isonum_core.studies.anatomy import short
 from isonum_core.studies.checkpoints_layers import PAIRS, SIDES, STREAM, TOKENS, loaded, number_ids, text_ids
 from isonum_core.theory.divergence import kl_divergence, logit_error, spread
 from isonum_core.theory.loglinear import logits, mean_embedding, weighted_rows
@@ -80,7 +81,7 @@ def run(config: State) -> list[dict]:
                 kl=kl, rms=logit_error(z, dz).mean_square.sqrt(), bound=shared_head_guarantee(kl, spread(dz), s)
             )
             rows.append(dict(direction=name, aimed=aimed, **{k: float(v) for k, v in found.items()}, **facts))
-    return [{k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    return [{k: short(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
 def hidden_shift(

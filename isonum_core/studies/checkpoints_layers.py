@@ -38,6 +38,7 @@ from isonum_core.networks.models import Checkpoint
 from isonum_core.networks.numerals import Numerals, levelled
 from isonum_core.networks.packaged import smollm2
 from isonum_core.networks.sites import sites
+from isonum_core.studies.anatomy import short
 from isonum_core.studies.checkpoints_sinks import EXPECTED as EXPECTED
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.text import docstring_prose
@@ -110,7 +111,7 @@ def number_ids(checkpoint: Checkpoint) -> Int[np.ndarray, "21 300"]:
     for i, name in enumerate([*FAMILIES][::2][:PAIRS]):
         family, steps = FAMILIES[name], TOKENS // 3
         values = family.draw(family.grid[len(family.grid) // 2], steps, np.random.default_rng([STREAM, i]), 1)[0]
-        found.append(numerals.ids(levelled(values, steps))[0, len(numerals.words[2]) :].numpy())
+        found.append(numerals.ids(levelled(values, steps))[0, 1:].numpy())
     return np.stack(found)
 
 
@@ -168,21 +169,17 @@ def _clouds(model: nn.Module, texts: Sequence[np.ndarray], chosen: Sequence[np.n
             sums[site] = {name: sums[site][name].merge(m) if sums[site] else m for name, m in parts.items()}
             fact["sinks"] += len(split.sinks)
             fact["at_start"] += int(0 in split.sinks.tolist())
-            fact["longest"] = max(fact["longest"], _kept(split.longest))
+            fact["longest"] = max(fact["longest"], short(split.longest, DIGITS))
     return {site: {**facts[site], "n_matched": sums[site]["matched"].n, **_parts(sums[site])} for site in wanted}
 
 
 def _parts(clouds: dict[str, Moments]) -> dict[str, float | None]:
-    return {f"{part}_{cloud}": _kept(_number(of, m)) for cloud, m in clouds.items() for part, of in PARTS.items()}
+    return {f"{part}_{cloud}": _number(of, m) for cloud, m in clouds.items() for part, of in PARTS.items()}
 
 
 def _number(score, m: Moments) -> float | None:
     """A score, or None where the samples are too few for it."""
     try:
-        return float(score(m))
+        return short(float(score(m)), DIGITS)
     except IsonumError:
         return None
-
-
-def _kept(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")

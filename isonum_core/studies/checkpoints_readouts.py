@@ -41,7 +41,7 @@ from isonum_core.geometry.neighbours import two_nn
 from isonum_core.geometry.scores import iso_score, mean_cosine, mean_share
 from isonum_core.geometry.sinks import SinkMoments
 from isonum_core.networks.models import Checkpoint
-from isonum_core.networks.numerals import Numerals, levelled
+from isonum_core.networks.numerals import TOKENS, Numerals, levelled
 from isonum_core.networks.packaged import fracast, fracast_states, smollm2
 from isonum_core.networks.sites import find, listening
 from isonum_core.studies.anatomy import short
@@ -240,8 +240,7 @@ def _language(levels: Int[np.ndarray, "p T"], origins: Int[np.ndarray, "o"], tra
     checkpoint = smollm2_or_twin(trained)
     numerals, known = Numerals(checkpoint), {site.name: site for site in find(checkpoint.model)}
     wanted = [known[name] for name in (*(f"block.{i}" for i in BLOCKS), "final_norm")]
-    step = numerals.digits + 1
-    rows = len(numerals.words[2]) + step * origins + step - 1
+    rows = TOKENS * (origins + 1)  # of the space after each origin; a token stands before the first value
     met: dict[str, list] = {site.name: [] for site in wanted}
     with_sinks: dict[str, SinkMoments] = {}
 
