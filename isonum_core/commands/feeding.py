@@ -20,8 +20,8 @@ from isonum_core.worlds.text import docstring_prose
 from isonum_core.worlds.windows import windows
 
 CHARACTERS = 40_000  # of a text, that become batches at a time: memory does not grow with its length
-# Of a batch. What a block makes of it is freed at once, but the sums of a site, which stay, come to lie between two
-# such pieces, and memory in pieces is not given back: with 2,048 SmolLM2 took 1.7 GB after two batches, and more later.
+# Of a batch. With 2,048 SmolLM2 took 1.7 GB after two batches and more after each, with 512 it stays at 1.4: sums that
+# stay may come to lie between large pieces that are freed, and memory in pieces is not given back.
 TOKENS = 512
 Batches = Iterable[dict[str, Tensor]]
 

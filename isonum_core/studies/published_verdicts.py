@@ -146,15 +146,15 @@ def _at_last(
 
 
 def _above(row: pd.Series) -> bool:
-    return row.low > 0
+    return bool(row.low > 0)
 
 
 def _not_above(row: pd.Series) -> bool:
-    return row.low <= 0
+    return bool(row.low <= 0)
 
 
 def _holds_zero(row: pd.Series) -> bool:
-    return row.low <= 0 <= row.high
+    return bool(row.low <= 0 <= row.high)
 
 
 def _skill(found: Seen) -> Verdict:
