@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr, t, ttest_1samp
 
+from isonum_core.studies.learnt import RECIPES
+
 BOOK = Path(__file__).resolve().parents[1] / "book"
 SAID = {c["id"]: c["conditions"] for c in tomllib.loads((BOOK / "claims.toml").read_text(encoding="utf-8"))["claim"]}
 
@@ -185,3 +187,15 @@ def test_rows_come_out_again_under_other_kernels_or_nearer_than_another_seed():
     assert (told.groupby("arithmetic").size() >= 60).all() and set(told.verdict) <= {"holds", "another draw"}
     assert told.far.max() < 1 and told.far.notna().equals(told.verdict == "another draw")
     assert all(told.config.str.contains(name).any() for name in ("t5", "llama", "patchtst'", "patchtsmixer", "henon"))
+
+
+def test_one_family_makes_the_mean_beside_ridge_and_one_trunk_is_slower(trunks):
+    own = trunks[trunks.trained & (trunks.site == "read")]
+    behind = np.log1p(-own.skill) - np.log1p(-own.ridge)
+    means = behind.groupby(own.model).mean()
+    assert (means > 0).all() and (behind[own.family != "gp_mixture"].groupby(own.model).mean() < 0).all()
+    assert np.log1p(-own.skill).groupby(own.model).mean().idxmax() == "t5"
+    rates = dict(RECIPES["cpu"].rates)
+    assert rates.pop("t5") < 0.4 * min(rates.values())
+    ridge = own.groupby("family").ridge.mean()
+    assert list(ridge.index[ridge < 0.01]) == ["cascade"]

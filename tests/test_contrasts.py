@@ -12,13 +12,11 @@ from statsmodels.stats.multitest import multipletests
 
 from isonum_core.errors import IsonumError
 from isonum_core.statistics.contrasts import (
-    crossed_contrasts,
     crossed_t,
     holm,
     paired_contrasts,
     paired_differences,
     paired_t,
-    survivors,
     variance_shares,
 )
 
@@ -105,19 +103,6 @@ def test_paired_contrasts_are_those_of_the_statistics_file_and_holm_counts_all_r
     assert list(found.p_holm) == pytest.approx(list(holm(found.p)))
     assert found.n.eq(24).all() and found.p_holm[0] < 1e-6 < 0.05 < found.p_holm[1]
     assert list(found["mean"][2:]) == pytest.approx(list(-2 * found["mean"][:2]))
-
-
-def test_crossed_contrasts_find_the_shift_and_leave_the_null():
-    rows = table(np.random.default_rng(5))
-    found = crossed_contrasts(
-        rows, "arm", [("one", "plain"), ("none", "plain")], ["x"], np.random.default_rng(0), draws=300
-    )
-    shift, null = found.iloc[0], found.iloc[1]
-    assert shift.t_low < shift.low < 1.0 < shift.high < shift.t_high
-    assert null.t_low < 0 < null.t_high and null.p_holm > 0.05 > 1e-3 > shift.p_holm
-    wide = rows.pivot(index=["family", "seed"], columns="arm", values="x")
-    grid = (wide.one - wide.plain).unstack().to_numpy()
-    assert shift.p == pytest.approx(crossed_t(grid).p) and shift["mean"] == pytest.approx(grid.mean())
 
 
 def test_a_missing_pair_is_an_error():
@@ -224,9 +209,3 @@ def test_holm_is_statsmodels_and_keeps_the_index(rng):
     assert found.index.equals(p.index) and list(found) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-15)
     assert list(holm(pd.Series([0.01, 0.04, 0.03]))) == pytest.approx([0.03, 0.06, 0.06])
     assert holm(pd.Series([0.01, np.nan])).isna().tolist() == [False, True]
-
-
-def test_survivors_are_those_of_one_value_and_side():
-    rows = pd.DataFrame(dict(value=["x", "x", "x", "y"], treated=list("abcd"), p_holm=[0.01, 0.04, 0.05, 0.01]))
-    rows["mean"] = [1.0, -1.0, 1.0, 1.0]
-    assert survivors(rows, "x") == ["a", "b"] and survivors(rows, "x", -1) == ["b"] and survivors(rows, "z") == []

@@ -12,8 +12,6 @@ from isonum_core.studies.effects import (
     compared,
     dose_curves,
     knob_effects,
-    training_changes,
-    twinned,
 )
 
 
@@ -32,20 +30,6 @@ def made(rng, families=8, seeds=4, knobs=(1.0, 2.0, 3.0, 4.0), noise=0.0):
                     facts = dict(family=f"f{family}", model="m", size="cpu", seed=seed, knob=knob, trained=trained)
                     rows.append(facts | dict(iso_score=iso, mean_cosine=1 - iso))
     return pd.DataFrame(rows).sample(frac=1, random_state=1, ignore_index=True)
-
-
-def test_twins_are_matched_by_name(rng):
-    both = twinned(made(rng))
-    assert len(both) == 8 * 4 * 4
-    assert (both.iso_score - both.iso_score_untrained).to_numpy() == pytest.approx(0.11 * both.knob.to_numpy())
-
-
-def test_a_network_without_a_twin_or_with_two_is_refused(rng):
-    table = made(rng)
-    with pytest.raises(IsonumError, match="128 trained and 127 untrained rows make 127 pairs"):
-        twinned(table.drop(index=table.index[~table.trained][0]))
-    with pytest.raises(pd.errors.MergeError, match="keys are not unique in"):
-        twinned(pd.concat([table, table.iloc[:1]]))
 
 
 def test_a_dose_curve_is_mean_and_range_of_the_seeds(rng):
@@ -104,21 +88,3 @@ def test_the_halves_are_compared_family_by_family(rng):
     found = compared(pd.DataFrame(rows))
     assert found.pop("together") == pytest.approx(stats.spearmanr(*zip(*spans, strict=True))[0])
     assert found == counts and min(counts.values()) > 0
-
-
-def test_training_changes_are_paired_by_seed(rng):
-    table = made(rng)
-    for half in ("iso_score", "mean_cosine"):
-        table[half] += 0.01 * table.trained * table.seed  # the change differs by seed
-    found = training_changes(table).set_index(["family", "half"])
-    row = found.loc[("f3", "iso_score")]
-    by_hand = 0.11 * 2.5 + 0.01 * np.arange(4)
-    low, high = stats.ttest_1samp(by_hand, 0).confidence_interval(0.95)
-    assert (row["mean"], row.low, row.high) == pytest.approx((by_hand.mean(), low, high))
-    assert len(found) == 16 and set(found.n) == {4} and set(found.dropped) == {0}
-    holes = training_changes(table.assign(iso_score=table.iso_score.where(table.index > 0)))
-    assert holes.dropped.sum() == 1 == holes[holes.half == "iso_score"].dropped.max()
-    with pytest.raises(IsonumError, match="at least two finite"):
-        training_changes(table[table.seed == 0])
-    with pytest.raises(IsonumError, match="4 differences are equal"):
-        training_changes(made(rng))

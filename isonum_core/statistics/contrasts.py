@@ -12,7 +12,6 @@ from jaxtyping import Float
 from scipy import stats
 
 from isonum_core.errors import IsonumError
-from isonum_core.statistics.intervals import FACTORS, crossed_intervals
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -38,25 +37,6 @@ def paired_contrasts(
     """
     names, wide = _differences(table, arm, pairs, values, by)
     return _corrected(names, wide, pd.DataFrame([paired_t(wide[name]) for name in wide]))
-
-
-def crossed_contrasts(
-    table: pd.DataFrame, arm: str, pairs: Pairs, values: Sequence[str], rng: np.random.Generator, draws: int = 2000
-) -> pd.DataFrame:
-    """`paired_contrasts` where the pairs are crossed: every family under every seed, and both could have been others.
-
-    `low`, `high`: 95 % crossed bootstrap (`statistics.intervals`), too short where levels are few; `t_low`, `t_high`,
-    `p`: of `crossed_t`, which is not. A verdict needs the latter.
-    """
-    names, wide = _differences(table, arm, pairs, values, FACTORS)
-
-    def means(t: pd.DataFrame) -> dict[str, float]:
-        return {name: t[name].to_numpy().mean() for name in wide}
-
-    short = crossed_intervals(wide.reset_index(), means, rng, draws=draws)
-    found = pd.DataFrame([crossed_t(wide[name].unstack().to_numpy()) for name in wide])
-    ends = dict(low=short.low.to_numpy(), high=short.high.to_numpy(), t_low=found.low, t_high=found.high)
-    return _corrected(names, wide, found.assign(**ends))
 
 
 def crossed_t(differences: Float[np.ndarray, "F S"]) -> Contrast:
@@ -120,12 +100,6 @@ def paired_differences(
             f"side; the table has {sorted(map(str, table[arm].unique()))}. Drop those pairs by name, and say so."
         )
     return difference
-
-
-def survivors(contrasts: pd.DataFrame, value: str, sign: int = 0) -> list[str]:
-    """The treated arms whose contrast in `value` is below .05 after Holm; with a sign, those that lie on its side."""
-    rows = contrasts[(contrasts.value == value) & (contrasts.p_holm < 0.05)]
-    return list(rows.treated[np.sign(rows["mean"]) == sign] if sign else rows.treated)
 
 
 def holm(p: pd.Series) -> pd.Series:

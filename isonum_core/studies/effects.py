@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
 from isonum_core.errors import IsonumError
-from isonum_core.statistics.contrasts import paired_t
-
-HALVES = ("mean_cosine", "iso_score")  # the mean half, the spectral half
-KEYS = ["family", "model", "size", "seed", "knob"]
-TWIN = "_untrained"
-
-
-def twinned(table: pd.DataFrame, measures: Sequence[str] = HALVES) -> pd.DataFrame:
-    """The trained rows, with `measures` of the untrained twin (family, model, size, seed, knob alike) beside them.
-
-    The twin's columns end in "_untrained". IsonumError where a network has no twin, pandas' MergeError where several.
-    """
-    trained, other = table[table.trained], table.loc[~table.trained, [*KEYS, *measures]]
-    both = trained.merge(other, on=KEYS, suffixes=("", TWIN), validate="one_to_one")
-    if not len(both) == len(trained) == len(other):
-        raise IsonumError(
-            f"{len(trained)} trained and {len(other)} untrained rows make {len(both)} pairs, expected as many. "
-            "Complete the table, or leave out what has no twin and say so."
-        )
-    return both
+from isonum_core.studies.learnt import HALVES
 
 
 def dose_curves(table: pd.DataFrame) -> pd.DataFrame:
@@ -82,21 +61,6 @@ def compared(effects: pd.DataFrame) -> dict[str, int | float]:
     found = dict(clear=len(clear), opposite=_opposed(clear), together=float(together))
     found |= larger.sum().add_prefix("larger_").to_dict()
     return found | dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice))
-
-
-def training_changes(table: pd.DataFrame) -> pd.DataFrame:
-    """One row for each model, family and half: trained minus untrained, mean over knobs, and its t interval over seeds.
-
-    The columns are `contrasts.Contrast`'s, n counting seeds, and `dropped`, the pairs without a value on one side.
-    IsonumError with one seed.
-    """
-    found = []
-    for (model, family), rows in twinned(table).groupby(["model", "family"], sort=False):
-        for half in HALVES:
-            change = (rows[half] - rows[half + TWIN]).dropna()
-            facts = dict(model=model, family=family, half=half, dropped=len(rows) - len(change))
-            found.append(facts | paired_t(change.groupby(rows.seed).mean())._asdict())
-    return pd.DataFrame(found)
 
 
 def _long(table: pd.DataFrame) -> pd.DataFrame:

@@ -45,20 +45,6 @@ class PooledError:
     dropped: int
 
 
-def mase(train: Context, actual: Target, forecast: Target, season: int) -> PooledError:
-    """Mean absolute scaled error: mean over all points of |actual - forecast| / scale of the series.
-
-    scale = mean |x_t - x_{t - season}| over the training part. 1 is the in-sample error of seasonal naive; smaller is
-    better. Points that are missing, and series of scale 0, are dropped. Hyndman and Koehler 2006, pooled over points
-    as the published Chronos tables do.
-    """
-    _check(train, actual.shape[1], season)
-    steps = abs(train[:, season:] - train[:, : train.shape[1] - season])
-    seen = np.isfinite(steps)
-    scale = np.where(seen, steps, 0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
-    return _pooled(abs(actual - forecast), scale, "mean absolute seasonal change of the training part")
-
-
 def nmse(context: Context, actual: Target, forecast: Target) -> PooledError:
     """Squared error in units of the context's variance: mean over all points of (actual - forecast)^2 / variance.
 
