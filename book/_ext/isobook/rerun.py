@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ from nbclient import NotebookClient
 
 from isobook.caption import filled
 from isobook.execute import PRIVATE, tell
+
+DIRECTIVE = re.compile(r"```\{caption\} (\S+)\n:alt: .*\n\n(.*)\n```")  # which a plain notebook would show as code
 
 
 def rerun(source: Path, timeout: float = 600) -> Path:
@@ -51,7 +54,7 @@ def say_aloud(notebook) -> None:
 
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = filled(cell.source, said)
+            cell.source = re.sub(DIRECTIVE, r"**\1.** \2", filled(cell.source, said))
 
 
 if __name__ == "__main__":
