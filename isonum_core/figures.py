@@ -1,6 +1,7 @@
 """Figures that carry their own files, data and provenance, so that each can be cited, checked and drawn again.
 
-`theme()` once per chapter, then one `citable(fig, "fig-...", data=..., caption=..., alt=..., **facts)` per figure.
+`theme()` once per chapter, then one `citable(fig, "fig-...", data=..., **facts)` per figure, and below its cell, in the
+text of the book, its {caption}.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def provenance(**facts: Any) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class CitableFigure:
-    """A finished figure: its files as base64 text, its caption, its alternative text and its provenance."""
+    """A finished figure: its files as base64 text, its provenance, and caption and alternative text if it has them."""
 
     id: str
     caption: str
@@ -169,11 +170,13 @@ class CitableFigure:
             MIME: {field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
             "text/html": f'<figure><img src="{source}" alt="{alt}" style="max-width: 100%; width: 640px">'
             f"<figcaption>{self.caption}</figcaption></figure>",
-            "text/plain": f"{self.id}: {self.caption}",
+            "text/plain": f"{self.id}: {self.caption}".removesuffix(": "),
         }
 
 
-def citable(fig: Figure, id: str, *, data: pd.DataFrame, caption: str, alt: str, **facts: Any) -> CitableFigure:
+def citable(
+    fig: Figure, id: str, *, data: pd.DataFrame, caption: str = "", alt: str = "", **facts: Any
+) -> CitableFigure:
     """Freeze a figure with the numbers it shows and what made them. Last expression of a cell; closes the figure.
 
     id       "fig-", then small letters, digits and hyphens: the figure's address, its name in the text, its files' name
@@ -181,6 +184,8 @@ def citable(fig: Figure, id: str, *, data: pd.DataFrame, caption: str, alt: str,
     caption  Markdown with $...$: a sentence that states the finding, then n, d, model, data, seeds, profile
     alt      what is seen, in plain words, for someone who does not see it
     facts    n=..., d=..., seeds=[...], model=..., config=dataclass...: into the provenance
+
+    In a chapter caption and alt stand below the cell, in the directive {caption}; here, where there is no such text.
 
     Holds SVG (light and dark), PDF, PNG, CSV and the provenance as JSON. The same input gives the same bytes of all but
     the last on one platform. IsonumError when id, caption, alt or data cannot be published.
@@ -212,7 +217,7 @@ def _checked(id: str, data: pd.DataFrame, caption: str, alt: str) -> tuple[str, 
     """Caption and alternative text as one line each, or an IsonumError that says what is missing."""
     if not re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", id):
         raise IsonumError(f'A figure id is "fig-" and small letters, digits or hyphens, got {id!r}. Rename it.')
-    for name, text in (("caption", caption), ("alt", alt)):
+    for name, text in (("caption", caption), ("alt", alt)) if caption or alt else ():
         if not text.strip():
             raise IsonumError(f"{id} needs its {name}, got empty text. Write what the figure shows.")
         # "\tau" in a plain string is a tab and "au": LaTeX written without r"..." shows up as such a character.
@@ -221,13 +226,13 @@ def _checked(id: str, data: pd.DataFrame, caption: str, alt: str) -> tuple[str, 
                 f'The {name} of {id} holds the control character {bad.group()!r}. Use a raw string, r"...".'
             )
     caption, alt = " ".join(caption.split()), " ".join(alt.split())
-    if not re.search(r"[.!?][)*_\"'”]*$", caption):
+    if caption and not re.search(r"[.!?][)*_\"'”]*$", caption):
         raise IsonumError(
             f"The caption of {id} should be sentences and end with a full stop, got {caption!r}. Finish it."
         )
     if len(re.findall(r"(?<!\\)\$", caption)) % 2:
         raise IsonumError(f"The caption of {id} has an odd number of $ signs, got {caption!r}. Close the formula.")
-    if "$" in alt or alt == caption:
+    if "$" in alt or (alt and alt == caption):
         raise IsonumError(f"The alt text of {id} is read aloud: plain words, no $, not the caption; got {alt!r}.")
     if data.empty:
         raise IsonumError(f"{id} needs its data, got a table without rows. Pass exactly what is drawn.")

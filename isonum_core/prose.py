@@ -10,19 +10,21 @@ if TYPE_CHECKING:
 
 
 def say(**numbers: object) -> None:
-    """Glue each value, as its str, under its name: the text prints it with {glue:text}`name`.
+    """Glue each value under its name: text and captions print it with {glue:text}`name`, a number with its format.
 
-    Where MyST-NB is missing there is no such text: each value is printed with its name.
+    A number stays one, so that {glue:text}`name:.2f` and {glue:text}`name:.0f` may stand side by side; of all else its
+    str is glued. Where MyST-NB is missing there is no such text: each value is printed with its name.
     """
     try:
         from myst_nb import glue
     except ImportError:
 
         def glue(name, value, display):
-            print(f"{name.replace('_', ' ')}: {value}")
+            print(f"{name.replace('_', ' ')}:", f"{value:.6g}" if isinstance(value, float) else value)
 
     for name, value in numbers.items():
-        glue(name, str(value), display=False)
+        value = value.item() if hasattr(value, "item") else value  # of NumPy's numbers, and of what holds one entry
+        glue(name, value if isinstance(value, int | float) else str(value), display=False)
 
 
 def tabled(head: Iterable[object], rows: Iterable[Iterable[object]]) -> Markdown:

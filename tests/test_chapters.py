@@ -1,11 +1,13 @@
 """Each chapter once more, outside of Sphinx: every code cell in order, nothing on stderr.
 
 Here, and not in a kernel as for the book, so that the core's arguments and results are checked while a chapter calls
-it, as everywhere in the tests, and a warning is an error. Kernels are started by `make book`, and once below.
+it, as everywhere in the tests, and a warning is an error. What the text and the captions print, a cell has said.
+Kernels are started by `make book`, and once below.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,8 @@ import matplotlib as mpl
 import nbformat
 import pytest
 import torch
+from IPython.utils.capture import capture_output
+from isobook.caption import filled
 from matplotlib import pyplot as plt
 
 from isonum_core import figures
@@ -43,11 +47,16 @@ def reader(shell, monkeypatch):
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_runs_by_itself(chapter, reader, capsys):
-    cells = code_cells(jupytext.read(chapter))
-    assert cells
-    for cell in cells:
-        reader.run_cell(cell.source).raise_error()
+    notebook = jupytext.read(chapter)
+    with capture_output(stdout=False, stderr=False) as shown:
+        for cell in code_cells(notebook):
+            reader.run_cell(cell.source).raise_error()
     assert not capsys.readouterr().err
+    glued = [(output.metadata["scrapbook"]["name"], output.data) for output in shown.outputs if output.metadata]
+    said = {name: data["application/papermill.record/text/plain"] for name, data in glued}
+    assert len(said) == len(glued), "two numbers under one name"
+    printed = filled("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), said)
+    assert re.findall(r"\{glue:text\}`[^`]*`", printed) == [], "no cell has said these"
 
 
 @pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="not the environment that the Makefile sets up")

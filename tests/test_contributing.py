@@ -75,7 +75,10 @@ def test_the_chapter_of_the_guide_keeps_the_rules_of_the_house():
     cells = re.findall(r"```\{code-cell\} ipython3\n:tags: \[[^\n]*\]\n\n(.*?)```", chapter, re.DOTALL)
     assert len(cells) == 3 and all(len(cell.splitlines()) <= 25 for cell in cells)
     assert [ast.parse(cell) for cell in cells]
-    assert ast.unparse(ast.parse(cells[1]).body[-1]).startswith("citable(")
+    assert ast.unparse(ast.parse(cells[1]).body[-1]).startswith("citable(fig, 'fig-heavy-null'")
+    said = {name for cell in cells for name in re.findall(r"\b(\w+)=", cell)}
+    assert "```\n\n```{caption} fig-heavy-null\n:alt: " in chapter
+    assert set(re.findall(r"\{glue:text\}`([^`:]*)", chapter)) <= said
 
 
 def test_the_hook_runs_what_the_guide_says():

@@ -94,12 +94,21 @@ def test_a_notebook_runs_in_an_empty_folder_and_a_failure_is_named(tmp_path, cap
     assert end == "1 of 2 notebooks ran, not bad"
 
 
-def test_what_is_glued_is_shown_where_there_is_no_book_to_print_it():
-    book = notebook("say(share=0.5)")
-    data = {"application/papermill.record/text/plain": "'0.5'"}
-    book.cells[0].outputs = [v4.new_output("display_data", data=data, metadata={"scrapbook": {"name": "the_share"}})]
+def test_what_is_glued_is_shown_where_there_is_no_book_to_print_it_and_the_text_has_its_numbers():
+    book = notebook("say(share=0.123, seed='a')")
+    book.cells += [v4.new_markdown_cell("A {glue:text}`the_share:.1f` of {glue:text}`seed`, {glue:text}`index::x`.")]
+    book.cells += [v4.new_markdown_cell("```{caption} fig-a\n:alt: Dots.\n\nIt is {glue:text}`the_share:.2f`.\n```")]
+    book.cells[0].outputs = [
+        v4.new_output(
+            "display_data",
+            data={"application/papermill.record/text/plain": value},
+            metadata={"scrapbook": {"name": name}},
+        )
+        for name, value in (("the_share", "0.123"), ("seed", "'a'"))
+    ]
     say_aloud(book)
-    assert book.cells[0].outputs[0].data == {"text/plain": "the share: 0.5"}
+    assert [o.data for o in book.cells[0].outputs] == [{"text/plain": "the share: 0.123"}, {"text/plain": "seed: a"}]
+    assert [cell.source for cell in book.cells[1:]] == ["A 0.1 of a, {glue:text}`index::x`.", "**fig-a.** It is 0.12."]
 
 
 def test_the_page_says_when_the_newest_libraries_ran_and_never_yet_where_nobody_knows(tmp_path):

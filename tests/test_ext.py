@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import matplotlib as mpl
@@ -88,6 +89,16 @@ def test_a_cell_has_run_or_has_a_reason_not_to(count, source, tags, verdict):
     assert ran(cell) is verdict
 
 
+CAPTION = """```{{caption}} {id}
+:alt: {alt}
+
+{caption}
+```"""
+WORDS = {"id": "fig-line", "alt": 'A "rising" line of {glue:text}`n` dots: steep.'}
+WORDS["caption"] = "It rises by $2^{{glue:text}`n`}$ & *more*, {glue:text}`rise:.1f` ({ref}`a-word`). Here $n=2$."
+CAPTIONED = CAPTION.format(**WORDS)
+
+
 def figure(**change):
     """A citable figure as a notebook's output, with changes to what it carries."""
     with mpl.rc_context():
@@ -98,8 +109,6 @@ def figure(**change):
             fig,
             "fig-line",
             data=pd.DataFrame({"x": [1, 2], "y": [1, 4]}),
-            caption=r"It rises by $2^{n}$ & *more*. Here $n=2$.",
-            alt='A "rising" line.',
             seeds=[0],
         )
     bundle = made._repr_mimebundle_()
@@ -107,12 +116,21 @@ def figure(**change):
     return bundle
 
 
-def build(folder, *outputs, ran=True):
-    """A book of one chapter that holds these outputs and one page with the index of figures, built by Sphinx."""
-    cells = [v4.new_markdown_cell("# Chapter\n\n## Section\n\nSee {numref}`fig-line`.")]
+def said(name, value):
+    """The output of `say`."""
+    data = {"application/papermill.record/text/plain": repr(value)}
+    scrapbook = {"name": name, "mime_prefix": "application/papermill.record/"}
+    return v4.new_output("display_data", data=data, metadata={"scrapbook": scrapbook})
+
+
+def build(folder, *outputs, ran=True, words=CAPTIONED):
+    """A book of one chapter that holds these outputs, then these words, and one page with the index of figures."""
+    cells = [v4.new_markdown_cell("# Chapter\n\n(a-word)=\n## Section\n\nSee {numref}`fig-line`.")]
     for count, bundle in enumerate(outputs, start=1):
+        numbers = [said("rise", 2.983), said("n", 2)] if count == 1 else []
         output = v4.new_output("execute_result", data=bundle, execution_count=count)
-        cells.append(v4.new_code_cell("1", outputs=[output], execution_count=count if ran else None))
+        cells.append(v4.new_code_cell("1", outputs=[*numbers, output], execution_count=count if ran else None))
+    cells.append(v4.new_markdown_cell(words))
     (folder / "book").mkdir()
     python = {"language_info": {"name": "python", "pygments_lexer": "python"}}
     nbformat.write(v4.new_notebook(cells=cells, metadata=python), folder / "book" / "chapter.ipynb")
@@ -124,20 +142,65 @@ def build(folder, *outputs, ran=True):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("book")
-    status, said = build(folder, figure())
-    assert status == 0, said
+    status, complaint = build(folder, figure())
+    assert status == 0, complaint
     return folder / "_build" / "html"
 
 
 def test_a_figure_has_number_caption_alternative_text_and_files(site):
     page = (site / "book" / "chapter.html").read_text()
     assert re.search(r'href="#fig-line"><span class="std std-numref">Fig. 1', page)
-    assert page.count('alt="A &quot;rising&quot; line."') == 2  # the light and the dark drawing
-    assert r"\(2^{n}\)" in page and "<em>more</em>" in page
+    assert page.count('alt="A &quot;rising&quot; line of 2 dots: steep."') == 2  # the light and the dark drawing
+    assert r"\(2^{2}\)" in page and "<em>more</em>" in page
     for link in re.findall(r'(?:href|src)="(\.\./fig[^"#]*)"', page):
         assert (site / "book" / link).resolve().is_file(), link
     assert len(re.findall(r'href="\.\./figures/fig-line/[^"]*" download', page)) == 5
     assert re.search(r'<img class="only-light"[^>]* width="\d+" height="\d+"', page)
+
+
+PLACES = "book/chapter.html book/figures.html fig/fig-line.html figures/index.json ro-crate-metadata.json "
+
+
+@pytest.mark.parametrize("place", (PLACES + "_sources/book/chapter.ipynb").split())
+def test_every_place_that_shows_a_caption_shows_its_numbers(site, place):
+    text = unescape((site / place).read_text())
+    assert re.search(r"more[*$<\\/a-z>]*, 3\.0 \(", text) and ("dots: steep" in text or "ro-crate" in place)
+    assert "glue:text" not in text and "{ref}" not in text and "{caption}" not in text
+
+
+def test_the_title_to_cite_has_the_numbers(site):
+    bibtex = unescape(re.sub("<[^>]*>", "", (site / "book" / "chapter.html").read_text()))
+    assert re.search(r"title += \{\{It rises by \$2\^\{2\}\$ \\& more, 3\.0 \(Section\)\}\}", bibtex)
+
+
+def test_the_notebook_to_take_along_has_the_caption_below_its_picture(site):
+    _, install, cell, caption = nbformat.read(site / "_sources" / "book" / "chapter.ipynb", as_version=4).cells[-4:]
+    assert 'alt="A &quot;rising&quot; line of 2 dots: steep."' in cell.outputs[0]["data"]["text/html"]
+    assert "figcaption" not in cell.outputs[0]["data"]["text/html"]
+    assert caption.source.startswith("**Figure 1.** It rises by $2^{2}$ & *more*, 3.0 ([Section](")
+
+
+CAPTIONS_REFUSED = {
+    "of no figure": ({"id": "fig-other"}, "no cell above draws fig-other"),
+    "with a number that no cell has said": ({"caption": "It is {glue:text}`unsaid:.1f`."}, "prints unsaid, which no"),
+    "that is no sentence": ({"caption": "It rises"}, "no sentence with a full stop"),
+    "with an open formula": ({"caption": "It rises with $n."}, "odd number"),
+    "without an alternative text": ({"alt": ""}, "that can be read aloud"),
+    "with TeX for those who listen": ({"alt": "A line of $n$"}, "that can be read aloud"),
+    "said twice": ({"caption": "It rises.", "alt": "It rises."}, "that can be read aloud"),
+}
+
+
+@pytest.mark.parametrize("change, reason", CAPTIONS_REFUSED.values(), ids=CAPTIONS_REFUSED)
+def test_a_caption_that_cannot_be_published_stops_the_build(tmp_path, change, reason):
+    status, complaint = build(tmp_path, figure(), words=CAPTION.format(**WORDS | change))
+    assert status != 0 and reason in complaint
+
+
+def test_a_caption_may_travel_with_its_figure(tmp_path):
+    status, complaint = build(tmp_path, figure(caption="It *falls*.", alt="A line."), words="")
+    assert status == 0, complaint
+    assert "<em>falls</em>" in (tmp_path / "_build" / "html" / "book" / "chapter.html").read_text()
 
 
 def test_index_and_permanent_address_lead_to_the_figure(site):
@@ -229,8 +292,8 @@ def test_chapters_run_side_by_side_and_a_failure_is_reported_and_repeated_alone(
 
 
 STOPPED = {
-    "no alternative text": ([{"alt": ""}], "has no alt"),
-    "no caption": ([{"caption": None}], "has no caption"),
+    "no caption": ([{}, {"id": "fig-other"}], "fig-other has no caption"),
+    "no provenance": ([{"provenance": None}], "has no provenance"),
     "no name": ([{"id": None}], "has no id"),
     "one name twice": ([{}, {}], "already a figure"),
     "a picture that is not citable": (["image/png"], "not citable"),
@@ -249,6 +312,7 @@ def test_what_stops_the_build(tmp_path, outputs, words):
         "text/html": {"text/html": f'<img src="data:;base64,{PIXEL}">'},
     }
     bundles = [naked[output] if isinstance(output, str) else figure(**output) for output in outputs]
-    status, said = build(tmp_path, *bundles, ran=words != "did not run")
+    shown = "" if bundles[0] in naked.values() else CAPTIONED
+    status, complaint = build(tmp_path, *bundles, ran=words != "did not run", words=shown)
     assert status != 0
-    assert words in said
+    assert words in complaint

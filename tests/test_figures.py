@@ -85,6 +85,11 @@ def test_an_output_holds_everything_and_shows_picture_and_caption_in_jupyter():
     assert json.loads(made.bytes("json")) == made.provenance
 
 
+def test_a_figure_whose_caption_stands_in_the_text_has_none_of_its_own():
+    made = citable(line(), "fig-line", data=TABLE)
+    assert (made.caption, made.alt) == ("", "") and made._repr_mimebundle_()["text/plain"] == "fig-line"
+
+
 def test_provenance_says_where_from():
     @dataclass(frozen=True)
     class Config:

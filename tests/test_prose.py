@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
+import torch
 from IPython.utils.capture import capture_output
 
 from isonum_core.prose import interval, say, tabled
 
 
-def test_what_is_said_is_glued_as_words_and_not_shown(shell):
+def test_what_is_said_is_glued_as_numbers_or_words_and_not_shown(shell):
     with capture_output() as shown:
-        say(share=0.5, name="drift")
+        say(share=0.5, name="drift", three=np.int64(3), third=np.float32(0.25), one=torch.tensor([1 / 3]))
     assert {o.metadata["scrapbook"]["name"]: o.data for o in shown.outputs} == {
-        "share": {"application/papermill.record/text/plain": "'0.5'"},
-        "name": {"application/papermill.record/text/plain": "'drift'"},
+        name: {"application/papermill.record/text/plain": value}
+        for name, value in {
+            "share": "0.5",
+            "name": "'drift'",
+            "three": "3",
+            "third": "0.25",
+            "one": "0.3333333432674408",  # float32, with nothing rounded on the way
+        }.items()
     }
 
 
@@ -25,8 +33,8 @@ def test_an_interval_keeps_its_signs():
 
 def test_where_there_is_no_book_what_is_said_is_printed(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "myst_nb", None)
-    say(the_share=0.5, name="drift")
-    assert capsys.readouterr().out == "the share: 0.5\nname: drift\n"
+    say(the_share=1 / 3, name="drift", n=8)
+    assert capsys.readouterr().out == "the share: 0.333333\nname: drift\nn: 8\n"
 
 
 def test_a_table_is_one_of_bars():

@@ -3,6 +3,7 @@
 cache      the execution cache knows the code that the chapters call
 execute    chapters run side by side, before Sphinx reads them
 render     a citable figure in a notebook's output becomes a numbered figure of the page
+caption    what it shows, in the text below the cell
 strict     what stops the build: naked images, code cells that did not run
 cite       BibTeX that compiles, from CITATION.cff
 entries    an entry below every figure, theorem and page
@@ -32,6 +33,7 @@ from isobook import (
     addresses,
     api,
     cache,
+    caption,
     cite,
     claims,
     crate,
@@ -55,7 +57,22 @@ from isobook import (
     words,
 )
 
-PARTS = (cache, execute, cite, render, strict, entries, gallery, theorems, words, reading, claims, explore, api)
+PARTS = (
+    cache,
+    execute,
+    cite,
+    render,
+    caption,
+    strict,
+    entries,
+    gallery,
+    theorems,
+    words,
+    reading,
+    claims,
+    explore,
+    api,
+)
 PARTS += (typography, mathjax, pages, notebooks, elsewhere, last_ran, previews, publish, addresses, icons, crate)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from html import escape
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -19,6 +20,7 @@ from sphinx import addnodes
 
 from isobook.elsewhere import install_cell
 from isobook.entries import macros
+from isobook.gallery import number
 from isobook.render import MIME
 from isobook.theorems import is_theorem, theorem_number
 
@@ -102,8 +104,7 @@ class Writer:
 
     def theorem(self, node, level) -> str:
         """A statement with its number, set off as a quotation."""
-        number = theorem_number(self.env, node["label"])
-        said = f"**{node['realtype'].title()} {number}{self.inside(node[0])}.**\n\n"
+        said = f"**{node['realtype'].title()} {theorem_number(self.env, node['label'])}{self.inside(node[0])}.**\n\n"
         said += "".join(self.inside(child, level) for child in node.children[1:])
         return textwrap.indent(said.strip(), "> ", lambda line: True) + "\n\n"
 
@@ -149,6 +150,9 @@ def notebook(doctree, executed, app, docname: str):
             flush()
             while waiting and (waiting[0].execution_count or 0) <= (node["exec_count"] or 0):
                 cells.append(waiting.pop(0))  # with those before it that the page does not show
+            for figure in node.findall(nodes.figure):
+                name = number(app.env, figure["ids"][0])
+                pending.append(f"**Figure {name}.** {writer.inside(figure[-1])}\n\n")
         elif any(True for child in node.findall(is_cell)):
             for child in node.children:
                 walk(child, level + isinstance(node, nodes.section))
@@ -163,8 +167,15 @@ def notebook(doctree, executed, app, docname: str):
         if cell.cell_type == "code":  # what the text says is in the text
             cell["outputs"] = [output for output in cell["outputs"] if "scrapbook" not in output.get("metadata", {})]
         for output in cell.get("outputs", []):  # the figure in five formats is on the site; here its picture is enough
-            output.get("data", {}).pop(MIME, None)
+            if drawn := output.get("data", {}).pop(MIME, None):
+                output["data"]["text/html"] = picture(output["data"]["text/html"], app.env.isonum_figures[drawn["id"]])
     return made
+
+
+def picture(html: str, figure: dict) -> str:
+    """The output of a figure with its alternative text and without its caption, which is a cell of its own."""
+    html = re.sub("<figcaption>.*?</figcaption>", "", html, flags=re.DOTALL)
+    return re.sub(r'(?<= )alt="[^"]*"', lambda _: f'alt="{escape(figure["alt"])}"', html, count=1)
 
 
 def is_cell(node) -> bool:

@@ -1,6 +1,7 @@
 """Turn a citable figure in a notebook's output into a numbered figure of the page.
 
-The figure's caption, name and alternative text travel in the output itself, so a chapter's cell needs no metadata.
+Its name, files and provenance travel in the output itself. Caption and alternative text do too, or come from the
+directive {caption} below the cell.
 """
 
 from __future__ import annotations
@@ -35,40 +36,55 @@ class FigureRenderer:
         files = {kind: base64.b64decode(text) for kind, text in payload["files"].items()}
         for kind, content in files.items():
             renderer.write_file(["figures", payload["id"], f"{payload['id']}.{kind}"], content, overwrite=True)
-        figure = figure_node(payload, files, parser, data.line)
-        remember(parser.sphinx_env, payload, files, figure)
+        figure = figure_node(payload["id"], parser, data.line)
+        waiting(parser.sphinx_env)[payload["id"]] = (payload, files, figure, parser)
+        if payload.get("caption"):
+            finish(waiting(parser.sphinx_env).pop(payload["id"]), payload["caption"], payload["alt"], data.line)
         return [figure, *footer_nodes(parser.sphinx_env, payload)]
 
 
 def require(payload: dict, env) -> None:
-    """A figure without name, caption or alternative text, or with another's name, stops the build."""
-    for field in ("id", "caption", "alt", "files", "provenance"):
+    """A figure without name, files or provenance, or with another's name, stops the build."""
+    for field in ("id", "files", "provenance"):
         if not payload.get(field):
             name = payload.get("id") or "without a name"
             raise ExtensionError(f"figure {name} has no {field}: make it with citable()")
-    if other := store(env).get(payload["id"]):
-        raise ExtensionError(f"{env.docname}: {payload['id']} is already a figure of {other['docname']}")
+    if payload["id"] in store(env) or payload["id"] in waiting(env):
+        where = store(env).get(payload["id"], {"docname": env.docname})["docname"]
+        raise ExtensionError(f"{env.docname}: {payload['id']} is already a figure of {where}")
 
 
-def figure_node(payload: dict, files: dict, parser, line: int) -> nodes.figure:
-    """Image for light and dark pages, and the caption parsed as the chapter's own Markdown."""
-    figure = nodes.figure(classes=["citable"], names=[payload["id"]])
+def waiting(env) -> dict[str, tuple]:
+    """Figures of the page that is being read and that have no caption yet."""
+    return env.temp_data.setdefault("isonum_waiting", {})
+
+
+def figure_node(id: str, parser, line: int) -> nodes.figure:
+    """The figure in its place on the page, still empty."""
+    figure = nodes.figure(classes=["citable"], names=[id])
     figure.source, figure.line = parser.document["source"], line
     parser.document.note_explicit_target(figure, figure)
-    figure += nodes.raw("", images(payload, files, up(parser.sphinx_env.docname)), format="html")
-    caption = nodes.caption(payload["caption"], "")
-    caption.source, caption.line = figure.source, line
-    with parser.current_node_context(caption):
-        parser.nested_render_text(payload["caption"], line, inline=True)
-    figure += caption
     return figure
 
 
-def images(payload: dict, files: dict, prefix: str) -> str:
+def finish(drawn: tuple, caption: str, alt: str, line: int) -> None:
+    """Put in the image for light and dark pages, and the caption parsed as the chapter's own Markdown."""
+    payload, files, figure, parser = drawn
+    said = {"alt": alt, "html": images(payload["id"], alt, files, "{up}")}
+    figure += nodes.raw("", said["html"].replace("{up}", up(parser.sphinx_env.docname)), format="html")
+    node = nodes.caption(caption, "")
+    node.source, node.line = figure.source, line
+    with parser.current_node_context(node):
+        parser.nested_render_text(caption, line, inline=True)
+    figure += node
+    remember(parser.sphinx_env, payload, files, figure, said)
+
+
+def images(id: str, alt: str, files: dict, prefix: str) -> str:
     """Both images, of which the theme shows one. Width and height are given, so the page does not jump on loading."""
     wide, tall = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', files["svg"]).groups()  # in points, 3/4 of a pixel
     pixels = f'width="{round(float(wide) * 4 / 3)}" height="{round(float(tall) * 4 / 3)}"'
-    base, alt = f"{prefix}figures/{payload['id']}/{payload['id']}", escape(payload["alt"])
+    base, alt = f"{prefix}figures/{id}/{id}", escape(alt)
     both = "".join(
         f'<img class="{mode}" src="{base}.{kind}" {pixels} alt="{alt}" loading="lazy" decoding="async">'
         for mode, kind in (("only-light", "svg"), ("only-dark", "dark.svg"))
@@ -102,15 +118,15 @@ def facts(provenance: dict) -> str:
     return " · ".join(parts + [f"{name} = {value}" for name, value in provenance["facts"].items()])
 
 
-def remember(env, payload: dict, files: dict, figure: nodes.figure) -> None:
+def remember(env, payload: dict, files: dict, figure: nodes.figure, said: dict) -> None:
     """Keep what the index, the permanent addresses and the crate need; the files themselves lie on disk."""
     store(env)[payload["id"]] = {
         "docname": env.docname,
         "title": first_sentence(figure[-1].astext()),
         "caption": figure[-1].astext(),
         "caption_nodes": [child.deepcopy() for child in figure[-1].children],
-        "images": images(payload, files, "{up}"),
-        "alt": payload["alt"],
+        "images": said["html"],
+        "alt": said["alt"],
         "files": {
             kind: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for kind, content in sorted(files.items())

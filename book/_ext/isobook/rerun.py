@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
 
 import jupytext
 import nbformat
+from myst_nb.core.variables import format_plain_text
 from nbclient import NotebookClient
 
+from isobook.caption import filled
 from isobook.execute import PRIVATE, tell
+
+DIRECTIVE = re.compile(r"```\{caption\} (\S+)\n:alt: .*\n\n(.*)\n```")  # which a plain notebook would show as code
 
 
 def rerun(source: Path, timeout: float = 600) -> Path:
@@ -39,13 +44,17 @@ def rerun(source: Path, timeout: float = 600) -> Path:
 
 
 def say_aloud(notebook) -> None:
-    """What a cell hands to the text of the book, a notebook shows below the cell: it has no other place for it."""
+    """What a cell hands to the text of the book, a notebook shows below the cell, and the text with its numbers."""
+    said = {}
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if glued := output.get("metadata", {}).get("scrapbook"):
+            said[glued["name"]] = next(iter(output["data"].values()))
+            shown = f"{glued['name'].replace('_', ' ')}: {format_plain_text(said[glued['name']], 's')}"
+            output |= {"data": {"text/plain": shown}, "metadata": {}}
+
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if glued := output.get("metadata", {}).get("scrapbook"):
-                value = next(iter(output["data"].values())).strip("'")
-                output["data"] = {"text/plain": f"{glued['name'].replace('_', ' ')}: {value}"}
-                output["metadata"] = {}
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(DIRECTIVE, r"**\1.** \2", filled(cell.source, said))
 
 
 if __name__ == "__main__":
