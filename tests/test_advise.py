@@ -301,6 +301,7 @@ def test_people_read_a_table(planted, capsys):
         "31 to 64",
     ):
         assert words in text
+    assert "95 % interval     theory" in text
     assert text.rstrip().endswith("Do this: whitening.") and max(map(len, text.splitlines())) < 200
 
 

@@ -242,7 +242,7 @@ def _columns(told: Advice, turn: Callable[[float], str], search: bool) -> Iterat
     """A line a remedy; without the column of theory, or of what stands beside, where there is none."""
     beside = next((name for name in BESIDE if f"{name}, nothing" in told.facts), "")
     foretold = any(theory is not None for *_, theory in told.effects.values())
-    table = {f"change of {told.unit}": ("measured", "95 % interval", "theory", beside)}
+    table = {f"change of {told.unit}": ("measured", "95 % interval", "theory" * foretold, beside)}
     table |= {"nothing": ("", "", "")} if beside else {}
     for name, (value, low, high, theory) in told.effects.items():
         ends = " to ".join(map(turn, sorted((low, high), reverse=search)))
