@@ -28,13 +28,8 @@ BUDGETS = {
     ("networks",): 1840,
     ("statistics",): 383,
     ("lab",): 670,
-<<<<<<< HEAD
     ("studies",): 6845,
-    ("commands", "__main__"): 1803,
-=======
-    ("studies",): 6576,
     ("commands", "__main__"): 1874,
->>>>>>> w/when
 }
 # What every study is made of, so every study's file has it.
 CONTRACT = {"grid", "run", "provisional"}
