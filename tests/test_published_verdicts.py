@@ -133,6 +133,8 @@ def test_what_was_not_run_is_not_decided(rng):
     table = made(rng, iso=9, twin=9)
     verdicts = [judge(seen(table[table.network != "smollm2_twin"], draws=20)) for _, judge in EXPECTED[4:7]]
     assert [v.held for v in verdicts] == [True, None, None] and "smollm2 was not run" in verdicts[1].found
+    verdict = EXPECTED[13].judge(seen(table[table.network != "smollm2_twin"], draws=20))
+    assert verdict == (None, "100% of rows; smollm2_twin was not run")
     left = seen(table[~table.network.str.startswith("smollm2")], draws=20)
     assert [EXPECTED[which].judge(left).held for which in (4, 5, 7, 9, 10, 11, 12, 13)] == [None] * 8
     against = seen(made(rng, iso=-9).query("network != 'smollm2'"), draws=20)

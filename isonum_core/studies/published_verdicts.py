@@ -114,9 +114,9 @@ def ahead(table: pd.DataFrame) -> pd.DataFrame:
 def _sizes_say_it(*networks: str) -> Callable[[Seen], Verdict]:
     def judge(found: Seen) -> Verdict:
         rows = found.table[found.table.network.isin(networks)]
-        if rows.empty:
-            return Verdict(None, f"{networks[0]} was not run")
         near = float(((rows.cluster_cosine - rows.expected_cosine).abs() <= 0.05).mean())
+        if missing := [name for name in networks if name not in {*rows.network}]:
+            return Verdict(None, f"{near:.0%} of rows; " * (len(rows) > 0) + f"{' and '.join(missing)} was not run")
         return Verdict(decided(near >= 0.9, near), f"{near:.0%} of rows")
 
     return judge
