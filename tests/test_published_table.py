@@ -92,6 +92,7 @@ def test_the_grid_has_every_kernel_and_every_published_set():
         assert len({c.dataset for c in every if c.network == network and c.change == CHANGES[0]}) == 20
     assert study.provisional(Published("RBF_1", "gpt2", CHANGES[0])) == {*study.TOLERANCES}
     assert not study.provisional(Published("RBF_1", "gpt2_twin", CHANGES[0]))
+    assert study.provisional(Published("RBF_1", "smollm2", CHANGES[0])) == {*study.TOLERANCES} - {*NUMBERS[2:]}
 
 
 def test_a_language_model_reads_levels_and_is_met_at_the_last_eight_spaces(small, monkeypatch, rng):
