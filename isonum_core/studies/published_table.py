@@ -5,8 +5,7 @@ Its checkpoints (Chronos, Moirai, Lag-Llama) are not here. In their place, each 
             their facts say), 48 a set. Two more characteristics of the data, on the kernels: a context of a quarter,
             and white noise of half its standard deviation added to it
   smollm2   (4 bits a weight, tuned to follow instructions) reads levels as numerals: of every eighth of these windows
-            the last 96 steps, and says the 8 to come, each the mean of its law given the rounded means before it. Its
-            twin is in the gpu profile alone: the processor was shared, and its 20 rows have not been run
+            the last 96 steps, and says the 8 to come, each the mean of its law given the rounded means before it.
   gpt2      our own: the network of `studies.learnt`, 1,500 steps at its rate on 16,000 windows of every family of the
             book at the knobs where the past tells the next value, but for Gaussian processes: neither a kernel of this
             table nor white noise is among them (straight lines and seasons are). It sees 128 steps and says 16. A
@@ -74,14 +73,13 @@ class Published:
 
 
 def grid(profile: str) -> list[Published]:
-    """quick: one kernel. cpu: sets as published, changes on kernels by Fracast. gpu: also by SmolLM2's twin."""
+    """quick: one kernel. Else every set as published, by every network, and the changes on kernels by Fracast."""
     if profile == "quick":
         return [Published("RBF_0.1", "fracast", "as published")]
     sets = (*PAPER_KERNELS, *(name for name in series_names() if find_series(name).windows))
     found = [Published(name, "fracast", CHANGES[0]) for name in sets]
     found += [Published(name, "fracast", change) for change in CHANGES[1:] for name in PAPER_KERNELS]
     others = [name + end for name in SITES for end in ("", TWIN) if name + end != "fracast"]
-    others = others if profile == "gpu" else others[:-1]
     return found + [Published(name, network, CHANGES[0]) for network in others for name in sets]
 
 
