@@ -154,7 +154,7 @@ def test_the_trunk_decides_before_training_and_after_it_inside_alone(trunks):
         for half in ("mean_cosine", "iso_score"):
             left = [between(part[part.model != name], half) for name in part.model.unique()]
             found[half, site, trained] = between(part, half), min(left)
-    assert found["mean_cosine", "read", False][1] > 0.8 and found["iso_score", "read", False][1] > 0.35
+    assert found["mean_cosine", "read", False][1] > 0.8 and found["iso_score", "read", False][1] > 0.25
     assert found["mean_cosine", "last", True][1] > 0.25  # "more than a quarter ... whichever trunk is left out"
     assert found["mean_cosine", "read", True][1] < 0.01 > found["iso_score", "read", True][1] - 0.01
     assert found["iso_score", "last", True][0] == pytest.approx(1 / 6, abs=0.02)
@@ -232,3 +232,14 @@ def test_on_every_real_set_longer_training_rounds_the_read_state_known_by_heart_
     worse = means.nll_held[1500] > means.nll_held[300]
     assert len(change) == 14 and (change.mean_cosine < 0).all() and (change.iso_score > 0).all()
     assert 4 <= worse.sum() <= 10
+
+
+def test_gpt2_and_llama_have_left_the_centre_and_t5_has_come_back_some_of_the_way(trunks):
+    """First page and `models`: changes of the mean cosine at the state that is read, over families and seeds."""
+    table = trunks[trunks.site == "read"].set_index(["model", "family", "seed", "trained"]).mean_cosine.unstack()
+    z = {}
+    for model, change in (table[True] - table[False]).groupby("model"):
+        wide = change.unstack("seed").to_numpy()
+        spread = wide.mean(1).var(ddof=1) / wide.shape[0] + wide.mean(0).var(ddof=1) / wide.shape[1]
+        z[model] = wide.mean() / np.sqrt(spread)
+    assert min(z["gpt2"], z["llama"]) > 6 and z["t5"] < -3.5 and -3 < z["patchtst"] < 0 < z["patchtsmixer"]

@@ -1,4 +1,4 @@
-"""What the architecture does, second edition: five trunks on twenty families, three seeds, each at its own rate.
+"""What the architecture does, second edition: five trunks on twenty families, five seeds, each at its own rate.
 
 Families: those of the 46 on which ridge regression has a skill of .01 over the horizon (seed 0, geometric mean over
 knobs), less those that chose rates and steps; of these 27, twenty drawn by a seed. The rule asks no trunk. All trunks
@@ -42,11 +42,11 @@ PARTS = {"first": "trunk", "second": "family", "both": "both", "rest": "seed"}
 
 
 def grid(profile: str) -> list[FamilyNet]:
-    """quick: two trunks. cpu, gpu: five trunks, three seeds, seed by seed."""
+    """quick: two trunks. cpu, gpu: five trunks, five seeds, seed by seed."""
     if profile == "quick":
         return [FamilyNet("sine_noise", m, 0, t, profile) for m in ("t5", "patchtst") for t in (True, False)]
     trunks = RECIPES[profile].rates
-    return [FamilyNet(f, m, s, t, profile) for s in range(3) for f in CHOSEN for m in trunks for t in (True, False)]
+    return [FamilyNet(f, m, s, t, profile) for s in range(5) for f in CHOSEN for m in trunks for t in (True, False)]
 
 
 def provisional(config: FamilyNet) -> set[str]:
