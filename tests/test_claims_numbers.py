@@ -67,6 +67,29 @@ def test_more_isotropy_harms_strong_directions_and_helps_weak_ones(istar):
     )  # the index is 1 where all power is in weak directions
 
 
+def test_on_sentences_every_weight_costs_likelihood_and_as_published_none_is_decided():
+    table = rows("istar_language").query("model == 'minilm'")
+    last = table[table.step == table.step.max()].set_index(["task", "seed", "weight"]).nll.unstack()
+    effects = last.sub(last[0.0], axis=0).drop(columns=0.0)
+    assert all(bounds(part[weight])[0] > 0 for _, part in effects.groupby("task") for weight in effects)
+    wide = np.log(rows("istar_published").pivot(index=["target", "seed"], columns="weight", values="error"))
+    means = wide.sub(wide[0.0], axis=0).drop(columns=0.0).groupby("target").mean()
+    assert all(low < 0 < high for low, high in (bounds(means[weight]) for weight in means))
+
+
+def test_before_training_the_sign_is_foretold_more_often_than_not_on_both_parts_held_out():
+    for name, query in (("istar", "part == 'held' and depth == 'last'"), ("istar_again", "part == 'again'")):
+        table = rows(name).query(query)
+        run = ["n", "target", "step", "seed"]
+        joined = table[table.weight != 0].join(table[table.weight == 0].set_index(run).error.rename("plain"), on=run)
+        joined = joined[joined.step > joined.step.min()].assign(effect=lambda x: np.log(x.error / x.plain))
+        cells = joined.groupby(["n", "target", "step", "weight"])
+        sure = cells.effect.apply(lambda x: bounds(x)[0] > 0 or bounds(x)[1] < 0)
+        said, came = cells.forecast.mean() * np.sign(cells.weight.first()) > 0, cells.effect.mean() > 0
+        right = (said == came)[sure]
+        assert (right[came[sure]].mean() + right[~came[sure]].mean()) / 2 > 0.7
+
+
 def test_the_penalty_on_cosines_lowers_isoscore_a_little():
     table = rows("istar_controls")
     run = ["n", "seed", "target", "stop"]
@@ -199,3 +222,13 @@ def test_one_family_makes_the_mean_beside_ridge_and_one_trunk_is_slower(trunks):
     assert rates.pop("t5") < 0.4 * min(rates.values())
     ridge = own.groupby("family").ridge.mean()
     assert list(ridge.index[ridge < 0.01]) == ["cascade"]
+
+
+def test_on_every_real_set_longer_training_rounds_the_read_state_known_by_heart_or_not():
+    """First page and `data`; "known by heart": the held-out NLL is larger than before."""
+    table = rows("real").query("site == 'read'")
+    means = table.groupby(["dataset", "steps"])[["mean_cosine", "iso_score", "nll_held"]].mean().unstack("steps")
+    change = pd.DataFrame({name: means[name][1500] - means[name][300] for name in ("mean_cosine", "iso_score")})
+    worse = means.nll_held[1500] > means.nll_held[300]
+    assert len(change) == 14 and (change.mean_cosine < 0).all() and (change.iso_score > 0).all()
+    assert 4 <= worse.sum() <= 10

@@ -4,7 +4,7 @@ Written after the half `build` of study `istar` was seen and before any row of `
 An effect is the log of an error over that of weight 0, same target, windows, seed and step. A cell is target, n, step
 and weight; its effect is the mean over seeds, decided where Student's 95 % interval over seeds leaves out zero; clear
 where it lies beyond two standard deviations of the seeds, which is stricter. "Decided" was set after part of `build`
-was seen. Changed after rows of `held` were seen: scores of fewer cells than the rule of `_enough`, which stood before,
+was seen. Changed after rows of `held` were seen: scores of fewer cells than the rule of `enough`, which stood before,
 are not computed, where that raised an error. No verdict and no threshold was changed.
 """
 
@@ -27,6 +27,7 @@ RUN = ["part", "depth", "n", "seed", "target", "step"]
 CELL = ["n", "target", "step", "weight"]
 # What each says of the effect, up to a positive factor. The probe has seen a tenth of the run with the regulariser on;
 # "less isotropy" is the abstract of arXiv 2305.19358 (a weight below zero helps). The majority sign has accuracy .5.
+# `istar_again` judges a "second" forecast, before these: the first of those that a table has leads or not.
 PREDICTORS = ("forecast", "alignment", "less isotropy", "probe")
 LOOKED_AT = ("log_length", "mean_share", "iso_score", "log_error")
 # Ways to act: arms of the controls and the values among which validation chooses.
@@ -56,31 +57,35 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
         found.step == found.groupby("depth").step.transform("min")
     ]
     doses = found.weight.map(dose)
-    found = found.assign(
-        **{"forecast": doses * found.forecast, "alignment": -doses * found["index"], "less isotropy": doses}
-    )
+    found[_told(found)[:-3]] = found[_told(found)[:-3]].mul(doses, axis=0)
+    found = found.assign(**{"alignment": -doses * found["index"], "less isotropy": doses})
     found = found.join(probes.set_index([*own, "weight"]).probe, on=[*own, "weight"])
     return found[found.step > found.groupby("depth").step.transform("min")].reset_index(drop=True)
+
+
+def _told(table: pd.DataFrame) -> list[str]:
+    """The predictors of a table, the one to judge first."""
+    return ["second"] * ("second" in table) + [*PREDICTORS]
 
 
 def cells(effects: pd.DataFrame) -> pd.DataFrame:
     """One row a cell of one part and depth: mean effect over seeds, `sd`, decided or clear, and what was said of it."""
     groups = effects.groupby(CELL)
-    found = groups[["effect", "fit", "iso_score", *PREDICTORS]].mean().assign(sd=groups.effect.std())
+    found = groups[["effect", "fit", "iso_score", *_told(effects)]].mean().assign(sd=groups.effect.std())
     size, seeds = found.effect.abs() / found.sd, groups.effect.count()
     return found.assign(decided=size > stats.t.ppf(0.975, seeds - 1) / np.sqrt(seeds), clear=size > 2).reset_index()
 
 
 def hits(found: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Of each predictor the balanced sign accuracy and rank correlation over cells, and the forecast's lead in both."""
-    up, scores = found.effect > 0, {}
-    for name in PREDICTORS:
+    """Of each predictor the balanced sign accuracy and rank correlation over cells; the lead of the first in both."""
+    up, scores, names = found.effect > 0, {}, _told(found)
+    for name in names:
         right = (found[name] > 0) == up
         balanced = (right[up].mean() + right[~up].mean()) / 2
         scores |= {(name, "sign"): balanced, (name, "rank"): spearmanr(found[name], found.effect)[0]}
     lead = {
-        (name, f"lead {what}"): scores["forecast", what] - scores[name, what]
-        for name in PREDICTORS[1:]
+        (name, f"lead {what}"): scores[names[0], what] - scores[name, what]
+        for name in names[1:]
         for what in ("sign", "rank")
     }
     return scores | lead
@@ -92,10 +97,10 @@ def forecasts(
     """`hits` over the `which` cells of one part and depth, with 95 % bootstrap crossed over targets and seeds."""
     chosen = cells(effects).set_index(CELL)[which]
     rows = effects.assign(decided=chosen.reindex(pd.MultiIndex.from_frame(effects[CELL])).to_numpy())
-    rows = rows.loc[rows.decided, [*CELL, "seed", "effect", *PREDICTORS]]
+    rows = rows.loc[rows.decided, [*CELL, "seed", "effect", *_told(rows)]]
 
     def statistics(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-        return hits(rows.groupby(CELL)[["effect", *PREDICTORS]].mean())
+        return hits(rows.groupby(CELL)[["effect", *_told(rows)]].mean())
 
     return crossed_intervals(rows, statistics, rng, ["target", "seed"], draws).rename_axis(["predictor", "what"])
 
@@ -160,11 +165,11 @@ def acted(table: pd.DataFrame, controls: pd.DataFrame, rng: np.random.Generator,
     """The half held out, and the controls, ready to be judged."""
     held = table[table.part == "held"]
     found = effects(held)
-    scores = {depth: forecasts(rows, rng, draws) for depth, rows in found.groupby("depth") if _enough(cells(rows))}
+    scores = {depth: forecasts(rows, rng, draws) for depth, rows in found.groupby("depth") if enough(cells(rows))}
     return Acted(held, found, scores, controls)
 
 
-def _enough(found: pd.DataFrame) -> bool:
+def enough(found: pd.DataFrame) -> bool:
     """Forty decided cells, ten of each sign: with fewer a forecast is not judged."""
     up = int((found.effect[found.decided] > 0).sum())
     many = int(found.decided.sum())

@@ -1,0 +1,133 @@
+"""A second forecast of what I-STAR does, on targets and seeds that neither half of `istar` has; and weights of 0.01.
+
+The first forecast missed its marks on the half `held`: decided errors that were to fall and rose, most of them where
+the run has over-fitted. It knows what n windows teach from expectations: c_k^2 less chance, s^2 phi^2 / n. The second
+one takes what *these* windows teach: `theory.readout.istar_effect`, the slope of the log of generalised
+cross-validation under the regulariser's pull, for a ridge of the same kappa. Where targets are judged without their
+noise, the noise is taken out of that error, of which a twentieth stays at least. One number is free, as before: how
+much faster body and head learn than the head alone.
+
+Chosen on the half `build`, among two filters (ridge, early stopping), with and without the noise, and nine speeds from
+2 to 15 each, by the sum of sign accuracy and rank correlation over decided cells: .91 and .70, where the first forecast
+has .86 and .57; over clear cells .94 and .73 for .84 and .41. A finite dose and the windows' other coordinates were
+tried too and gave no more. `held` had been seen with the first forecast and not with this one. Networks, paces and
+noise are those of `istar` with the last layer tuned. EXPECTED was committed before the first row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
+
+from isonum_core.lab.expectation import Expectation, Verdict
+from isonum_core.prose import interval
+from isonum_core.statistics.contrasts import crossed_t
+from isonum_core.statistics.intervals import decided
+from isonum_core.studies import istar
+from isonum_core.studies.istar import BUDGETS, Istar, rows_of, task
+from isonum_core.studies.istar_forecast import adam_penalty, alignment
+from isonum_core.studies.istar_stack import Way, path_length
+from isonum_core.studies.istar_verdicts import cells, effects, enough, forecasts
+from isonum_core.theory.readout import aligned, gcv, istar_effect, ridge
+
+TARGETS = ("b0-4", "b4-10", "b10-18", "b18-26", "b26-32", "late", "jump", "zigzag", "far")
+WEIGHTS = (0.0, 0.01, -0.01, *istar.WEIGHTS["last"][1:])
+SPEED, LEAST = 6.0, 0.05
+TOLERANCES = istar.TOLERANCES | {"second": {"cpu": 0.5, "cuda": 0.5}}
+MAY_BE_MISSING = istar.MAY_BE_MISSING
+
+
+def grid(profile: str) -> list[Istar]:
+    """quick: one. cpu: eight seeds and two amounts of data. gpu: ten, and a third amount."""
+    seeds, amounts = dict(quick=(1, (64,)), cpu=(8, (128, 512)), gpu=(10, (128, 512, 2048)))[profile]
+    return [Istar("again", "last", n, 60 + seed, profile) for seed in range(seeds) for n in amounts]
+
+
+def provisional(config: Istar) -> set[str]:
+    """All: as the study `istar`."""
+    return set(TOLERANCES)
+
+
+def run(config: Istar, device: str = "cpu") -> list[dict]:
+    """The rows of `istar`, and what the second forecast says."""
+    pace = BUDGETS[config.size, config.depth]
+    arms = [(target, Way("istar", weight)) for target in TARGETS for weight in WEIGHTS]
+    rows = rows_of(config, pace.marks, arms, device)
+    _, h, _, noised, noisy = task(config, TARGETS, device)
+    said = {}
+    for target, step in {(row["target"], row["step"]) for row in rows}:
+        states, y = h[: config.n].cpu(), noised[target][: config.n].cpu()
+        kappa = adam_penalty(alignment(states, y), pace.batch, path_length(pace.rate, pace.steps, step)) / SPEED
+        said[target, step] = float(f"{second_forecast(states, y, kappa, target in noisy):.4g}")
+    named = [{"weight" if k == "value" else k: v for k, v in row.items() if k != "arm"} for row in rows]
+    return [row | dict(second=said[row["target"], row["step"]]) for row in named]
+
+
+def second_forecast(h: Float[Tensor, "n d"], y: Float[Tensor, " n"], kappa: float, noisy: bool) -> float:
+    """Change of log error for a unit of dose; `noisy` where the error is taken against targets with their noise."""
+    a, readout = aligned(h, y[:, None]), ridge(kappa)
+    (n, d), error = h.shape, float(gcv(a, readout))
+    noise = float(a.targets.square().sum() - a.power.sum() * a.freedom) / (n - d - 1)
+    return float(istar_effect(a, readout)) * error / max(error - (not noisy) * noise, LEAST * error)
+
+
+def again(table: pd.DataFrame, draws: int = 400) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Cells of the table, and scores of the predictors with intervals where enough cells are decided."""
+    found = effects(table)
+    own = cells(found)
+    return own, forecasts(found, np.random.default_rng(0), draws) if enough(own) else None
+
+
+def little(table: pd.DataFrame) -> pd.DataFrame:
+    """Effect of the weights 0.01 and -0.01 at the last step: crossed t over targets and seeds, by n and weight."""
+    rows = effects(table).query("step == step.max() and abs(weight) == 0.01")
+    found = {
+        key: crossed_t(part.pivot(index="target", columns="seed", values="effect").to_numpy())
+        for key, part in rows.groupby(["n", "weight"])
+    }
+    return pd.DataFrame(found.values(), index=pd.MultiIndex.from_tuples(found, names=["n", "weight"]))
+
+
+def _holds(table: pd.DataFrame) -> Verdict:
+    own, scores = again(table)
+    up = int((own.decided & (own.effect > 0)).sum())
+    words = f"{up} decided cells up, {int(own.decided.sum()) - up} down"
+    if scores is None:
+        return Verdict(None, f"{words}: too few")
+    sign, rank = (scores.loc["second", what] for what in ("sign", "rank"))
+    words = f"sign {_printed(sign)}, rank {_printed(rank)}; {words}"
+    return Verdict(bool(sign.value >= 0.8 and rank.value >= 0.6), words)
+
+
+def _leads(table: pd.DataFrame) -> Verdict:
+    scores = again(table)[1]
+    if scores is None:
+        return Verdict(None, "too few decided cells")
+    leads = scores.xs("lead rank", level="what")
+    words = "; ".join(f"{name} {_printed(row)}" for name, row in leads.iterrows())
+    return Verdict(decided((leads.low > 0).all(), *leads.low), words)
+
+
+def _little(table: pd.DataFrame) -> Verdict:
+    rows = little(table)
+    words = "; ".join(
+        f"n = {n}, {weight:+g}: {interval(row['mean'], row.low, row.high, 3)}" for (n, weight), row in rows.iterrows()
+    )
+    return Verdict(decided((rows.low > -0.01).all() and (rows.high < 0.01).all(), *rows.low), words)
+
+
+def _printed(row: pd.Series) -> str:
+    return interval(row.value, row.low, row.high)
+
+
+EXPECTED = (
+    Expectation(
+        "Over decided cells the second forecast has a balanced sign accuracy of at least .8 and a rank correlation of "
+        "at least .6",
+        _holds,
+    ),
+    Expectation("and a larger rank correlation than the first forecast and each of its rivals", _leads),
+    Expectation("Weights of 0.01 and -0.01 move the mean log error by less than 0.01, at both n", _little),
+)
