@@ -117,7 +117,29 @@ def test_few_rows_cannot_tell(planted, ask, tmp_path):
     status, found = ask(few["states"], few["top five"])
     assert status == 1 and found["answer"] is None and "Cannot know: " in found["verdict"]
     status, found = ask(few["states"], few["top five"], "--penalty", 0.001, "--rows", 5000)
-    assert found["rows"] == 30 and "do not resolve what 5000 would learn" in found["notes"][0]
+    assert found["rows"] == 30 and "at 5000 rows is foretold only where 2 rows a direction" in found["notes"][0]
+
+
+def test_with_fewer_rows_than_directions_whitening_is_judged_as_new_rows_judge_it(rng):
+    """Foretold at twice the rows it came out as a gain. Here ridge is run, at the penalty that new rows like."""
+    h = rng.normal(size=(2200, 256)) * np.arange(1, 257) ** -0.75
+    y = 3 * h @ (rng.normal(size=256) * np.arange(1, 257) ** -0.75) + 0.5 * rng.normal(size=2200)
+    h, y = torch.from_numpy(h), torch.from_numpy(y)[:, None]
+    found = advise_readout(h[:200], y[:200], None, "ridge", None, None, np.random.default_rng(0))
+    assert (found.judged, found.rows) == (100, 100) and found.effects["whitening"][3] is None  # no theory either
+    maps, errors, t = remedies(Moments.of(h[100:200])), {}, y[:100] - y[:100].mean()
+    for name in ("nothing", "whitening", "whitening softened by 1"):
+        x, new = (maps[name].of(rows) - maps[name].of(h[:100]).mean(0) for rows in (h[:100], h[200:]))
+        kernel, tried = x @ x.mT, []
+        for penalty in torch.logspace(-5, 3, 25, dtype=torch.float64) * kernel.trace() / 100:
+            weights = x.mT @ torch.linalg.solve(kernel + penalty * torch.eye(100, dtype=torch.float64), t)
+            tried.append(float((y[200:] - y[:100].mean() - new @ weights).square().mean()))
+        errors[name] = min(tried)
+    for name in ("whitening", "whitening softened by 1"):
+        value, low, *_ = found.effects[name]
+        truth = np.log(errors[name] / errors["nothing"])
+        assert truth > 0.1 and value > 0 and abs(value - truth) < 0.5  # 100 rows, one draw
+    assert found.effects["whitening"][1] > 0 and found.answer in ("nothing", None)
 
 
 def test_classes_are_judged_by_squared_error_with_accuracy_beside_it(planted, ask):
@@ -192,7 +214,9 @@ def test_ranks_are_judged_beside_the_maps_and_have_none_to_save(rng, tmp_path, a
     status, found = ask("--pairs", *sides, "--save", tmp_path / "map.npz")
     ranks = found["effects"]["ranks in place of values"]
     assert status == 0 and ranks["high"] < -0.5 and ranks["measured"] < found["effects"]["centring"]["measured"] - 0.5
-    assert found["facts"]["mean eigenvalue over the median"] > 1000 and "medians: softened by" in found["notes"][0]
+    assert (
+        found["facts"]["mean eigenvalue over the median"] > 1000 and "softened by the median does" in found["notes"][0]
+    )
     # a tenth of the mean eigenvalue is far above the other 47; the median is among them
     soft = [found["effects"][f"whitening softened by {by}"]["measured"] for by in ("1", "the median")]
     assert soft[1] < soft[0] - 0.01
@@ -270,8 +294,14 @@ def test_what_it_costs_is_counted(planted, monkeypatch):
 def test_people_read_a_table(planted, capsys):
     assert main(["advise", planted["states"], planted["31 to 40"], *EARLY]) == 0
     text = capsys.readouterr().out
-    for words in ("early-stopped, learned from 1500 rows", "I-STAR, weight above 0", "R2 in reach", "31 to 64"):
+    for words in (
+        "early-stopped, learned from 1500 rows",
+        "weight above 0, rounder",
+        "where the target lies",
+        "31 to 64",
+    ):
         assert words in text
+    assert "95 % interval     theory" in text
     assert text.rstrip().endswith("Do this: whitening.") and max(map(len, text.splitlines())) < 200
 
 
@@ -284,19 +314,39 @@ def test_people_read_a_table(planted, capsys):
         (["{states}", "{short}", "--classes"], "2 to 100 classes"),
         (["{states}", "{noise}", "--time", "3"], "--time for the others, got ridge"),
         (["{states}", "{noise}", "--readout", "adamw", "--rows", "9"], "have a formula, got adamw"),
-        (["--pairs", "{states}", "{states}", "--sinks", "drop"], "Leave such rows out of the files searched"),
+        (["--pairs", "{states}", "{states}", "--sinks", "drop"], "Leave such rows out of your files"),
         (["{states}", "{noise}", "--types", "{short}"], "got 7"),
         (["{states}", "{noise}", "--classes"], "one column of whole numbers"),
-        (["{states}", "{noise}", "--penalty", "-1"], "penalty of 0 or more"),
+        (["{states}", "{noise}", "--penalty", "-1"], "--penalty 0 or more was expected, got -1"),
         (["{states}", "{short}"], "got 7 for 1500"),
-        (["{states}", "{gap}"], "finite numbers of shape"),
+        (["{states}", "{gap}"], "got 1500 that are not"),
+        (["{states}", "{solid}"], "one row a state"),
+        (["{states}", "{same}"], "targets that differ"),
+        (["{states}", "{text}"], "add --classes"),
+        (["{states}", "{noise}", "--fit", "{noise}"], "d = 64 like yours, got 1"),
+        (["{states}", "{noise}", "--rows", "0"], "--rows 1 or more"),
+        (["{states}", "{noise}", "--penalty", "nan"], "--penalty 0 or more"),
+        (["{states}", "{noise}", "--readout", "early-stopped", "--time", "-1"], "--time 0 or more"),
+        (["{states}", "{noise}", "--seed", "-1"], "--seed 0 or more"),
+        (["{states}", "{noise}", "--save", "map.csv"], "ending in .npz"),
+        (["{states}", "{noise}", "--save", "{noise}/map.npz"], "a folder that exists"),
+        (["--pairs", "{states}", "{states}", "--classes"], "for FEATURES and TARGETS. Leave them out"),
         (["--pairs", "{states}", "{noise}"], "one d were expected, got 64 and 1"),
         (["--retrieval", "{states}", "{states}", "{gapless}"], "pairs (query, document)"),
         (["--retrieval", "{states}", "{states}", "{few}"], "each with a relevant document"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_sentence(planted, ask, tmp_path, words, sentence):
-    odd = {"short": np.ones(7), "gap": np.full(N, np.nan), "gapless": np.full((5, 2), 1e6), "few": np.ones((5, 2))}
+    planted["text"] = str(tmp_path / "text.txt")
+    (tmp_path / "text.txt").write_text("low\nhigh\n" * (N // 2))
+    odd = {
+        "solid": np.ones((N, 2, 2)),
+        "same": np.ones(N),
+        "short": np.ones(7),
+        "gap": np.full(N, np.nan),
+        "gapless": np.full((5, 2), 1e6),
+        "few": np.ones((5, 2)),
+    }
     for name, x in odd.items():
         planted[name] = str(tmp_path / f"{name}.npy")
         np.save(planted[name], x)

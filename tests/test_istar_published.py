@@ -56,7 +56,7 @@ def made(rng, pooled=0.5, error=0.0, noise=1e-3):
 
 
 def test_effects_are_logs_of_ratios_to_no_weight(rng):
-    found = study.moved_by(made(rng, error=0.4), "error")
+    found = study.against_plain(made(rng, error=0.4), "error")
     assert found["mean"].to_numpy() == pytest.approx([0.4 * weight for weight in found.index], abs=2e-3)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from isonum_core.errors import IsonumError
 from isonum_core.networks import packaged
+from isonum_core.networks.sites import find, listening
 
 
 def installed(name):
@@ -56,7 +57,9 @@ def test_the_weights_are_those_of_the_package_dequantised_and_rounded_once(langu
     ours = language_model.model.state_dict()
 
     def same(name, stored_name, heads=None):
-        want = dequantised(stored[stored_name])
+        want, tensor = dequantised(stored[stored_name]), stored[stored_name]
+        # In float32 and to the bit, before any cast: what transformers calls to read the file.
+        assert np.array_equal(gguf.quants.dequantize(tensor.data, tensor.tensor_type), want), name
         if heads:  # llama.cpp pairs the halves of each head's rows the other way round
             want = want.reshape(heads, -1, 2, want.shape[1]).swapaxes(1, 2).reshape(want.shape)
         assert np.array_equal(ours[name].numpy(), want.astype(np.float16).astype(np.float32)), name
@@ -82,6 +85,22 @@ def test_it_speaks(language_model):
         "4 bits" in language_model.provenance["id"]
         and packaged.SMOLLM2["sha256"] in language_model.provenance["source"]
     )
+
+
+@needs_smollm2
+def test_its_sites_are_the_hidden_states_of_transformers(language_model):
+    """The last of which is after the final norm: block 29 is met by a hook of the test's own."""
+    ids, met, last = language_model.tokenizer("It rained, and then 47 51 50", return_tensors="pt"), {}, []
+    handle = language_model.model.model.layers[29].register_forward_hook(lambda module, args, out: last.append(out))
+    with torch.no_grad(), listening(find(language_model.model), lambda site, x: met.update({site.name: x})):
+        hidden = language_model.model(**ids, output_hidden_states=True).hidden_states
+    handle.remove()
+    want = dict(zip(["embed", *(f"block.{i}" for i in range(29)), "final_norm"], hidden, strict=True))
+    want["block.29"] = last[0][0] if isinstance(last[0], tuple) else last[0]
+    assert met.keys() - want.keys() == {"logits"}
+    for site, states in want.items():
+        torch.testing.assert_close(met[site], states, rtol=1e-5, atol=0.0)
+    assert (want["block.29"] - want["final_norm"]).abs().max() > 1
 
 
 @needs_smollm2

@@ -22,13 +22,17 @@ from isonum_core.worlds.kernels import PAPER_KERNELS
 REAL = [*"abcdefghij"]
 
 
-def made(rng, link=0.0, pooled=0.0, cosine=0.0, noise=0.1, iso=0.0, real=0.0, twin=0.0, naive=10.0):
+def made(
+    rng, link=0.0, pooled=0.0, cosine=0.0, noise=0.1, iso=0.0, real=0.0, twin=0.0, naive=10.0, mean=0.0, worse=0.0
+):
     """A table of that form. `link` ties the published cosine to the published error, `pooled` that to the right one;
-    `iso`, `real` and `twin` tie IsoScore to the right error on kernels, on real sets, and the twin's on kernels."""
+    `iso`, `real` and `twin` tie IsoScore to the right error on kernels, on real sets, and the twin's on kernels, `mean`
+    the mean cosine; `worse` is added to the log of SmolLM2's right error."""
     rows = []
     for network in SITES:
         for name in [*PAPER_KERNELS, *REAL]:
             right, wrong = rng.normal(size=2)
+            right += worse * (network == "smollm2")
             wrong = pooled * right + wrong
             on_kernels = name in PAPER_KERNELS
             for end, change in [("", CHANGES[0]), (TWIN, CHANGES[0])] + [("", c) for c in CHANGES[1:] if on_kernels]:
@@ -36,7 +40,7 @@ def made(rng, link=0.0, pooled=0.0, cosine=0.0, noise=0.1, iso=0.0, real=0.0, tw
                 for site in SITES[network]:
                     row = dict(dataset=name, network=network + end, change=change, site=site, states=48, clusters=2)
                     row |= dict(cluster_cosine=cosine + 0.01 * (link * wrong + rng.normal()))
-                    row |= dict(expected_cosine=0.001 * rng.normal(), mean_cosine=rng.normal())
+                    row |= dict(expected_cosine=0.001 * rng.normal(), mean_cosine=mean * right + rng.normal())
                     row["iso_score"] = (noise if change == "noisy" else 0) + 0.01 * (slope * right + rng.normal())
                     row |= dict(nmse_published=np.exp(wrong), nmse=np.exp(right), nmse_naive=naive)
                     rows.append(row | (dict.fromkeys(("nmse_published", "nmse", "nmse_naive")) if end else {}))
@@ -109,6 +113,14 @@ def test_skill_is_counted_set_by_set(rng):
         (8, False, dict(link=9)),
         (9, True, {}),
         (9, False, dict(naive=0.01)),
+        (10, True, dict(twin=9)),
+        (10, False, dict(twin=-9)),
+        (11, True, {}),
+        (11, False, dict(mean=-9)),
+        (12, True, dict(worse=3.0, naive=1.0)),
+        (12, False, dict(worse=-3.0, naive=1.0)),
+        (13, True, {}),
+        (13, False, dict(cosine=0.1)),
     ],
 )
 def test_the_judges(rng, which, held, change):
@@ -121,8 +133,10 @@ def test_what_was_not_run_is_not_decided(rng):
     table = made(rng, iso=9, twin=9)
     verdicts = [judge(seen(table[table.network != "smollm2_twin"], draws=20)) for _, judge in EXPECTED[4:7]]
     assert [v.held for v in verdicts] == [True, None, None] and "smollm2 was not run" in verdicts[1].found
+    verdict = EXPECTED[13].judge(seen(table[table.network != "smollm2_twin"], draws=20))
+    assert verdict == (None, "100% of rows; smollm2_twin was not run")
     left = seen(table[~table.network.str.startswith("smollm2")], draws=20)
-    assert [EXPECTED[which].judge(left).held for which in (4, 5, 7, 9)] == [None] * 4
+    assert [EXPECTED[which].judge(left).held for which in (4, 5, 7, 9, 10, 11, 12, 13)] == [None] * 8
     against = seen(made(rng, iso=-9).query("network != 'smollm2'"), draws=20)
     assert [EXPECTED[which].judge(against).held for which in (4, 5)] == [False, False]  # one that fails is enough
 

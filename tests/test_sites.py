@@ -8,6 +8,7 @@ import transformers
 from torch import nn
 
 from isonum_core.errors import IsonumError
+from isonum_core.networks.models import AsSaved, load_checkpoint
 from isonum_core.networks.patched import TRUNKS, Patched, patched_model
 from isonum_core.networks.sites import find, listening, sites
 from isonum_core.networks.tiny import DIRECT, Tiny, tiny_model
@@ -124,6 +125,20 @@ def test_both_halves_are_the_hidden_states_of_transformers(name):
     streams = {site.name: site.stream for site in find(model)}
     assert {streams[site] for site in blocks[0]} == {""} and streams["logits"] == "decoder_"
     assert {streams[site] for site in blocks[1]} == {"decoder_"}
+
+
+# Without Marian, whose positions are computed and not saved: what `built` has added to them is lost.
+@pytest.mark.parametrize("name", [name for name in (*ONE_STACK, *TWO_STACKS) if name != "marian"])
+def test_a_checkpoint_that_was_saved_and_is_loaded_has_the_same_sites(name, tmp_path):
+    kind, config = ONE_STACK[name][:2] if name in ONE_STACK else (TWO_STACKS[name][0], HALVES)
+    model = built(kind, config)
+    model.save_pretrained(tmp_path)
+    loaded = load_checkpoint(tmp_path, model_class=AsSaved).model
+    given = dict(input_ids=ids()) | (dict(decoder_input_ids=ids(length=5, seed=1)) if name in TWO_STACKS else {})
+    (want, _), (found, _) = met(model, **given), met(loaded, **given)
+    assert type(loaded) is type(model) and [*found] == [*want]
+    for site, states in want.items():
+        same(found[site], states)
 
 
 def test_a_part_of_a_shared_block_s_calls_can_be_asked_for():

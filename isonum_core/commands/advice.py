@@ -21,7 +21,7 @@ from isonum_core.studies.remedies import (
     LOPSIDED,
     MEDIAN,
     RANKS,
-    SOFT,
+    WORTH,
     Remedy,
     advised,
     jointly,
@@ -35,7 +35,8 @@ from isonum_core.theory import readout as law
 from isonum_core.theory.adamw import adamw_weights
 from isonum_core.theory.readout import Aligned, Readout, aligned
 
-JUDGED = 3072  # rows that judge, at most, which keeps the answer within seconds
+JUDGED = 3072  # rows that judge, at most (or AMPLE), which keeps the answer within seconds
+AMPLE = 2  # rows a direction from which more rows are foretold: below, whitened clouds are foretold with the wrong sign
 EDGES = (0, 1, 5, 10, 30, 100, 300)  # blocks of principal directions in which the target is looked for
 AXES, RATES, UPDATES = "principal axes alone", (1e-3, 1e-2, 1e-1), [2**k for k in range(10)]  # of AdamW
 GRID = tuple(10 ** (g / 2) for g in range(-8, 7))  # penalties over, and one over times by, the mean eigenvalue
@@ -70,18 +71,21 @@ class Advice:
         over = float(l.mean() / l.median())
         self.facts["mean eigenvalue over the median"] = over
         if over > LOPSIDED:
-            left = " or ".join(f"{1 / (1 + soft * over):.2%}" for soft in SOFT)
             self.notes.append(
                 f"one direction has {float(l.max() / l.sum()):.0%} of the variance, and the mean eigenvalue is "
-                f"{over:.0f} medians: softened by 0.1 or 1 of it, whitening does to a median direction {left} of what "
-                "it does in full. See what that direction is (rows far out? --sinks drop), or soften by the median"
+                f"{over:.0f} medians: softened by 1 hardly whitens the median direction, softened by the median does. "
+                "If a few rows far out make that direction, leave them out"
             )
         return self
 
     def decide(self, maps: dict[str, Remedy]) -> Advice:
         """Itself, with the remedy of the largest sure gain, "nothing" where none can be worth it, or None."""
         self.answer = advised(self.effects, self.unit)
-        self.verdict = f"Cannot know: with {self.judged} that judge, a gain can be neither shown nor excluded."
+        open_to = [name for name, (_, low, *_) in self.effects.items() if low <= -WORTH[self.unit][1]]
+        self.verdict = (
+            f"Cannot know: {self.judged} rows that judge neither show nor exclude a gain by {', '.join(open_to)}. "
+            "Until more do, leave it as it is."
+        )
         if self.answer == "nothing":
             self.verdict = "Leave it as it is: no remedy can gain enough to be worth it."
         elif self.answer:
@@ -107,12 +111,15 @@ def advise_readout(
     others. AdamW has no leaving out: it learns from the rows that do not judge, or by halves where all do.
     Raises IsonumError where nothing can be judged.
     """
-    order = torch.from_numpy(rng.permutation(len(h)))
-    judged = order[: min(JUDGED, len(h) if fit is not None else len(h) // 2)].sort().values
+    order, most = torch.from_numpy(rng.permutation(len(h))), max(JUDGED, AMPLE * (h.shape[1] + 1))
+    judged = order[: min(most, len(h) if fit is not None else len(h) // 2)].sort().values
     taught, mean = order[len(judged) :], y.mean(0)
+    if (y[judged] == y[judged[0]]).all():
+        raise IsonumError("targets that differ were expected, got one value for all rows that judge.")
     maps = remedies(Moments.of(h[taught] if fit is None else fit), median=True)
     x, t, notes, n = h[judged], y[judged] - mean, [], rows or len(h)
     i, centred = torch.arange(len(x)), aligned(x, t)
+    ample = len(x) >= AMPLE * len(centred.spectrum)
     if kind == "adamw":
         # a turn alone: what whitening has of its basis
         maps[AXES] = maps["whitening"]._replace(matrix=torch.nn.functional.normalize(maps["whitening"].matrix, dim=0))
@@ -131,9 +138,13 @@ def advise_readout(
             elif name not in clouds:
                 clouds[name] = aligned(remedy.of(x), t)
         try:
+            if n > len(x) and not ample:
+                raise IsonumError(
+                    f"the effect at {n} rows is foretold only where {AMPLE} rows a direction or more judge."
+                )
             _each(partial(law.gcv, clouds["nothing"], n=n), kind, fixed, clouds["nothing"])
         except IsonumError as error:
-            notes, n = [f"{error} What follows is for {len(x)} rows."], len(x)
+            notes, n = [f"{error} Here it is that at {len(x)} rows. With other states as --fit all yours judge"], len(x)
         tried = {name: _by_filters(a, kind, fixed, n) for name, a in clouds.items()}
     found = Advice("error", *h.shape, len(x), n, 0.0, report(h.float(), ["isoscore"]).verdict, notes=notes)
     mean_only = (t - t.mean(0)).square().sum(1) * (len(t) / (len(t) - 1)) ** 2
@@ -146,7 +157,7 @@ def advise_readout(
         if classes:
             hits = (t - one.residual(int(one.errors.mean(0).argmin()))).argmax(1) == t.argmax(1)
             found.facts[f"accuracy, {name}"] = float(hits.double().mean())
-    if kind != "adamw":
+    if kind != "adamw" and ample:
         theory = _foretold(clouds["nothing"], centred, MEDIAN in maps, kind, fixed, n)
     for name in (name for name in own if name != "nothing"):
         effect = math.log(theory[name] / theory["nothing"]) if theory else None

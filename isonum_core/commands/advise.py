@@ -14,33 +14,56 @@ from typing import TYPE_CHECKING
 from isonum_core.errors import IsonumError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import numpy as np
+    import torch
 
     from isonum_core.commands.advice import Advice
 
+BESIDE = ("accuracy", "recall@1")  # what is told of each remedy beside its effect
 KINDS = ("ridge", "early-stopped", "least-squares", "adamw")
 
 
 def add_advise(commands: argparse._SubParsersAction) -> None:
     """Add the verb to the command line."""
     verb = commands.add_parser("advise", help="what whitening, centring or I-STAR would do to your read-out or search")
-    verb.description = "Files as for `scores`, rows matched: n states, and n targets, numbers or (--classes) labels."
-    verb.add_argument("files", nargs="*", metavar="FEATURES TARGETS", help="states (n, d), and what is read off them")
-    verb.add_argument("--pairs", nargs=2, metavar=("A", "B"), help="instead: search by cosine, row i of B for i of A")
-    retrieval = "instead: queries, documents, and pairs (query, document) counted from 0 that are relevant"
+    verb.description = (
+        "Measure what each remedy of anisotropy would do to your own ridge regression or search, on rows held out, and "
+        "name the best. Three forms: FEATURES TARGETS, a read-out (logistic regression: add --classes, ridge stands "
+        "in); --pairs A B, a search; --retrieval Q D REL, a search with many matches. Files as for `scores`."
+    )
+    verb.epilog = (
+        "remedies: centring; whitening in full; whitening softened, which divides each eigenvalue l of the covariance "
+        "by l + s, s being 0.1 or 1 times the mean eigenvalue, or the median one; sharpening, the opposite; without "
+        "the top 1 or 10 principal directions. Exit status: 0 an answer, 1 it cannot be known, 2 bad input."
+    )
+    verb.add_argument(
+        "files", nargs="*", metavar="FEATURES TARGETS", help="states (n, d); n numbers or (--classes) labels"
+    )
+    verb.add_argument(
+        "--pairs", nargs=2, metavar=("A", "B"), help="search by cosine: row i of B is what row i of A should find"
+    )
+    retrieval = "search by cosine: queries, documents, and the pairs (query, document) that match, from 0"
     verb.add_argument("--retrieval", nargs=3, metavar=("Q", "D", "REL"), help=retrieval)
-    verb.add_argument("--fit", metavar="ROWS", help="other rows, on which remedies are fitted (default: half of yours)")
-    verb.add_argument("--readout", choices=KINDS, default="ridge", help="linear, by squared error (default: ridge)")
+    verb.add_argument(
+        "--fit",
+        metavar="ROWS",
+        help="unlabelled states to fit remedies on: then all of yours judge (default: half of yours)",
+    )
+    verb.add_argument("--readout", choices=KINDS, default="ridge", help="linear, squared error (default: ridge)")
     verb.add_argument("--classes", action="store_true", help="targets are classes: whole numbers, or a word a line")
     verb.add_argument(
-        "--sinks", choices=("keep", "drop"), default="keep", help="states ten times as long as the median"
+        "--sinks", choices=("keep", "drop"), default="keep", help="states over ten times as long as the median"
     )
-    verb.add_argument("--types", metavar="FILE", help="a word or number a state: one state of each, drawn, is kept")
-    verb.add_argument("--penalty", type=float, help="of ridge, as alpha of scikit-learn (default: each at its best)")
-    verb.add_argument("--time", type=float, help="rate x steps, of early-stopped or adamw (default: each at its best)")
-    verb.add_argument("--rows", type=int, metavar="N", help="learn from N rows, also more than there are (default: n)")
-    verb.add_argument("--save", metavar="FILE", help="write the remedy advised: .npz, use (x - shift) @ matrix")
-    verb.add_argument("--seed", type=int, default=0, help="of the halves (default 0)")
+    verb.add_argument("--types", metavar="FILE", help="a word or number a state: keep one state of each")
+    verb.add_argument("--penalty", type=float, help="alpha of scikit-learn's Ridge (default: tuned)")
+    verb.add_argument("--time", type=float, help="learning rate x steps, of early-stopped or adamw (default: tuned)")
+    verb.add_argument(
+        "--rows", type=int, metavar="N", help="foretell the effect for N rows that teach (default: yours)"
+    )
+    verb.add_argument("--save", metavar="FILE", help="write the remedy advised, FILE.npz: use (x - shift) @ matrix")
+    verb.add_argument("--seed", type=int, default=0, help="draws the halves (default 0)")
     verb.add_argument("--json", action="store_true", help="for machines; numbers in full precision")
     verb.set_defaults(function=_advise)
 
@@ -54,28 +77,36 @@ def _advise(words: argparse.Namespace) -> str:
     ways = [bool(words.files), bool(words.pairs), bool(words.retrieval)]
     if sum(ways) != 1 or len(words.files) not in (0, 2):
         raise IsonumError("FEATURES and TARGETS, or --pairs, or --retrieval was expected. Give one of the three.")
+    for name in ("penalty", "time", "rows", "seed"):
+        value, least = getattr(words, name), int(name == "rows")
+        if value is not None and not least <= value < math.inf:
+            raise IsonumError(f"--{name} {least} or more was expected, got {value}. Leave it out for the default.")
+    if words.save and (Path(words.save).suffix != ".npz" or not Path(words.save).parent.is_dir()):
+        raise IsonumError(f"--save expects a name ending in .npz in a folder that exists, got {words.save}.")
     fixed = {"ridge": words.penalty, "early-stopped": words.time, "adamw": words.time}.get(words.readout)
     if (words.penalty is not None or words.time is not None) and fixed is None:
         raise IsonumError(f"--penalty is for ridge and --time for the others, got {words.readout}. Leave it out.")
     if words.rows and words.readout == "adamw":
         raise IsonumError("--rows is for read-outs that have a formula, got adamw. Leave it out.")
     if (words.types or words.sinks == "drop") and not words.files:
-        raise IsonumError(
-            "--types and --sinks are for FEATURES and TARGETS. Leave such rows out of the files searched."
-        )
+        raise IsonumError("--types and --sinks are for FEATURES and TARGETS. Leave such rows out of your files.")
+    if not words.files and (words.classes or words.rows or words.readout != "ridge" or words.penalty is not None):
+        raise IsonumError("--classes, --readout, --penalty and --rows are for FEATURES and TARGETS. Leave them out.")
     rng, fit = np.random.default_rng(words.seed), words.fit and torch.from_numpy(_rows(words.fit))
     if words.files:
         h = _rows(words.files[0])
-        y = _one_hot(_labels(words.files[1], len(h)), words.files[1]) if words.classes else _rows(words.files[1])
+        y = _one_hot(_labels(words.files[1], len(h)), words.files[1]) if words.classes else _targets(words.files[1])
         kept, notes = _kept(h, words, rng)
         if len(h) != len(y) or len(kept) < 20:
             raise IsonumError(f"a target for each of 20 states or more was expected, got {len(y)} for {len(kept)}.")
+        _same_width(h, fit)
         h, y = (torch.from_numpy(rows if len(kept) == len(h) else rows[kept]) for rows in (h, y))
         told = advise_readout(h, y, fit, words.readout, fixed, words.rows, rng, words.classes)
         told.notes[:0] = notes
     else:
         first, second, *last = words.pairs or words.retrieval
         q, documents = torch.from_numpy(_rows(first)), torch.from_numpy(_rows(second))
+        _same_width(q, fit)
         pairs = _rows(last[0], ["1", "2"]) if last else np.arange(len(q))[:, None].repeat(2, 1)
         told = advise_search(q, documents, torch.from_numpy(_relevant(pairs, q, documents)), fit, rng)
     if words.save and told.remedy:
@@ -96,9 +127,23 @@ def _rows(file: str, columns: list[str] | None = None) -> np.ndarray:
 
     x = read_numbers(file, columns=columns)[0]
     x = x[:, None] if x.ndim == 1 else x
-    if x.ndim != 2 or not x.size or not np.isfinite(x).all():
-        raise IsonumError(f"finite numbers of shape (n, d) were expected in {file}, got {x.shape}. Fill or drop gaps.")
+    if x.ndim != 2 or not x.size:
+        raise IsonumError(f"one row a state, shape (n, d), was expected in {file}, got {x.shape}. Reshape it.")
+    if gaps := int((~np.isfinite(x)).sum()):
+        raise IsonumError(f"finite numbers were expected in {file}, got {gaps} that are not. Fill or drop them.")
     return x
+
+
+def _targets(file: str) -> np.ndarray:
+    try:
+        return _rows(file)
+    except IsonumError as error:
+        raise IsonumError(f"{error} If targets are classes, add --classes.") from error
+
+
+def _same_width(x: np.ndarray | torch.Tensor, fit: torch.Tensor | None) -> None:
+    if fit is not None and fit.shape[1] != x.shape[1]:
+        raise IsonumError(f"--fit expects states of d = {x.shape[1]} like yours, got {fit.shape[1]}.")
 
 
 def _labels(file: str, n: int) -> np.ndarray:
@@ -174,21 +219,36 @@ def _record(told: Advice) -> str:
 def _table(told: Advice, words: argparse.Namespace) -> str:
     """For people: how isotropic, what each remedy would do, where the target lies, and the verdict."""
     search = told.unit == "nDCG@10"
-    what = f"search by cosine among {told.n}" if search else f"{words.readout}, learned from {told.rows} rows"
+    kind = f"{words.readout} on classes as 0 and 1 (for logistic regression)" if words.classes else words.readout
+    what = f"search by cosine among {told.n}" if search else f"{kind}, learned from {told.rows} rows"
     measure, turn = ("nDCG@10", lambda v: f"{-v:+.3f}") if search else ("R2", lambda v: f"{math.expm1(v):+.1%}")
-    lines = [f"{what}, d = {told.d}, judged on {told.judged}: {measure} {told.level:.3f} as it is", *told.isotropy]
-    lines += ["", f"{'change of ' + told.unit:<30}{'measured':>9}  {'95 % interval':>18}  {'theory':>8}"]
+    lines = [f"{what}, d = {told.d}, judged on {told.judged}: {measure} {told.level:.3f} with nothing done"]
+    lines += ["Isotropy of your states, which alone decides nothing:", *told.isotropy]
+    lines += ["", *_columns(told, turn, search)]
+    if told.istar:
+        value, low, high = told.istar
+        lines += ["", "I-STAR in training, by theory: change of error for each unit by which it moves log variances"]
+        for way, ends in (("above 0, rounder", (value, low, high)), ("below 0, less round", (-value, -high, -low))):
+            lines.append("  weight {}: {}, {} to {}".format(way, *map(turn, ends)))
+    lines += ["", "where the target lies: principal directions, their share of the variance, of R2"] * bool(told.blocks)
+    lines += [f"{f'{i} to {j}':>12}   {variance:8.1%}   {r2:6.1%}" for i, j, variance, r2 in told.blocks]
+    lines += ["", *(f"{k}: {value:.3f}" for k, value in told.facts.items() if not k.startswith(BESIDE))]
+    lines += [f"note: {note}" for note in told.notes]
+    saved = f" Saved in {words.save}." if told.remedy else " Nothing saved: there is no map."
+    return "\n".join([*lines, "", told.verdict + saved * bool(words.save)])
+
+
+def _columns(told: Advice, turn: Callable[[float], str], search: bool) -> Iterator[str]:
+    """A line a remedy; without the column of theory, or of what stands beside, where there is none."""
+    beside = next((name for name in BESIDE if f"{name}, nothing" in told.facts), "")
+    foretold = any(theory is not None for *_, theory in told.effects.values())
+    table = {f"change of {told.unit}": ("measured", "95 % interval", "theory" * foretold, beside)}
+    table |= {"nothing": ("", "", "")} if beside else {}
     for name, (value, low, high, theory) in told.effects.items():
         ends = " to ".join(map(turn, sorted((low, high), reverse=search)))
-        lines.append(f"{name:<30}{turn(value):>9}  {ends:>18}  {'' if theory is None else turn(theory):>8}")
-    if told.istar:
-        value, low, high = map(turn, told.istar)
-        lines += ["I-STAR before training, by theory: not measured, first order, a unit of log variance moved"]
-        lines.append(f"{'I-STAR, weight above 0':<30}{'':>9}  {f'{low} to {high}':>18}  {value:>8}")
-        low, value, high = (turn(-v) for v in (told.istar[2], told.istar[0], told.istar[1]))
-        lines.append(f"{'I-STAR, weight below 0':<30}{'':>9}  {f'{low} to {high}':>18}  {value:>8}")
-    lines += ["", "directions   variance   R2 in reach of least squares"] * bool(told.blocks)
-    lines += [f"{f'{i} to {j}':>10}   {variance:8.1%}   {r2:6.1%}" for i, j, variance, r2 in told.blocks]
-    lines += ["", *(f"{name}: {value:.3f}" for name, value in told.facts.items())]
-    lines += [f"note: {note}" for note in told.notes]
-    return "\n".join([*lines, "", told.verdict + f" Saved in {words.save}." * bool(words.save and told.remedy)])
+        table[name] = (turn(value), ends, "" if theory is None else turn(theory))
+    for name, cells in table.items():
+        known = told.facts.get(f"{beside}, {name}")
+        parts = (*cells[:3], cells[3] if len(cells) > 3 else "" if known is None else f"{known:.3f}")
+        line = "".join(f"{part:>{width}}" for part, width in zip(parts, (10, 24, 11 * foretold, 11), strict=True))
+        yield f"{name:<33}{line}".rstrip()

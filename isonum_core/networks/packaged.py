@@ -46,7 +46,7 @@ def smollm2() -> Checkpoint:
 
     The package carries a file in which most weights have 4 bits (Q4_1, embeddings Q8_0), and the model was tuned to
     follow instructions: say both wherever a number of it stands. It is converted once, to float16 safetensors in the
-    user's cache (270 MB; some 40 seconds and 2 GB of memory), and loaded from there in float32 (seconds).
+    user's cache (270 MB; some 40 seconds and 1.4 GB of memory), and loaded from there in float32 (seconds).
     Licence Apache 2.0. IsonumError when the package is absent or its bytes are others, and when the conversion lacks
     the packages gguf and accelerate.
     """

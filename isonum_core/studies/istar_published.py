@@ -99,7 +99,7 @@ def as_published(
         return head(states)[:, 0], states, layers
 
 
-def moved_by(table: pd.DataFrame, value: str) -> pd.DataFrame:
+def against_plain(table: pd.DataFrame, value: str) -> pd.DataFrame:
     """log of a value over that of weight 0, a row a weight: crossed t over targets and seeds, Holm over weights."""
     wide = np.log(table.pivot(index=["target", "seed"], columns="weight", values=value))
     apart = wide.sub(wide[0.0], axis=0).drop(columns=0.0)
@@ -113,12 +113,12 @@ def _words(rows: pd.DataFrame) -> str:
 
 
 def _moves(table: pd.DataFrame) -> Verdict:
-    rows = moved_by(table, "pooled")
+    rows = against_plain(table, "pooled")
     return Verdict(decided(rows.low[0.3] > 0 and rows.high[-0.3] < 0, *rows.low), _words(rows))
 
 
 def _no_help(table: pd.DataFrame) -> Verdict:
-    rows = moved_by(table, "error")
+    rows = against_plain(table, "error")
     held = not ((rows.p_holm < 0.05) & (rows["mean"] < 0)).any()
     return Verdict(decided(held, *rows.p_holm), _words(rows))
 

@@ -53,14 +53,13 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     own = [name for name in RUN if name != "step"]
     found = found.join(least.rename("least"), on=own)
     found = found.assign(effect=np.log(found.error / found.error_0), fit=np.log(found.error_0 / found.least))
-    probes = found.assign(probe=np.log(found.valid / found.valid_0))[
-        found.step == found.groupby("depth").step.transform("min")
-    ]
+    begun = found.step == found.groupby("depth").step.transform("min")
+    probes = found.assign(probe=np.log(found.valid / found.valid_0))[begun]
     doses = found.weight.map(dose)
-    found[_told(found)[:-3]] = found[_told(found)[:-3]].mul(doses, axis=0)
-    found = found.assign(**{"alignment": -doses * found["index"], "less isotropy": doses})
+    said = {name: doses * found[name] for name in ("second", "forecast") if name in found}
+    found = found.assign(**said, **{"alignment": -doses * found["index"], "less isotropy": doses})
     found = found.join(probes.set_index([*own, "weight"]).probe, on=[*own, "weight"])
-    return found[found.step > found.groupby("depth").step.transform("min")].reset_index(drop=True)
+    return found[~begun].reset_index(drop=True)
 
 
 def _told(table: pd.DataFrame) -> list[str]:
@@ -83,12 +82,8 @@ def hits(found: pd.DataFrame) -> dict[tuple[str, str], float]:
         right = (found[name] > 0) == up
         balanced = (right[up].mean() + right[~up].mean()) / 2
         scores |= {(name, "sign"): balanced, (name, "rank"): spearmanr(found[name], found.effect)[0]}
-    lead = {
-        (name, f"lead {what}"): scores[names[0], what] - scores[name, what]
-        for name in names[1:]
-        for what in ("sign", "rank")
-    }
-    return scores | lead
+    pairs = [(name, what) for name in names[1:] for what in ("sign", "rank")]
+    return scores | {(name, f"lead {what}"): scores[names[0], what] - scores[name, what] for name, what in pairs}
 
 
 def forecasts(
