@@ -97,7 +97,7 @@ def _holds(table: pd.DataFrame) -> Verdict:
     if scores is None:
         return Verdict(None, f"{words}: too few")
     sign, rank = (scores.loc["second", what] for what in ("sign", "rank"))
-    words = f"sign {_printed(sign)}, rank {_printed(rank)}; {words}"
+    words = f"sign {_printed(sign)}, rank {interval(rank.value, rank.low, rank.high, 3)}; {words}"
     return Verdict(bool(sign.value >= 0.8 and rank.value >= 0.6), words)
 
 
