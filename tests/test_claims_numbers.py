@@ -224,8 +224,8 @@ def test_one_family_makes_the_mean_beside_ridge_and_one_trunk_is_slower(trunks):
     assert list(ridge.index[ridge < 0.01]) == ["cascade"]
 
 
-def test_on_every_real_set_longer_training_rounds_the_read_state_known_by_heart_or_not():
-    """First page and `data`; "known by heart": the held-out NLL is larger than before."""
+def test_on_every_real_set_longer_training_rounds_the_read_state_over_fitted_or_not():
+    """First page and `data`; where it over-fits the held-out NLL is larger than before."""
     table = rows("real").query("site == 'read'")
     means = table.groupby(["dataset", "steps"])[["mean_cosine", "iso_score", "nll_held"]].mean().unstack("steps")
     change = pd.DataFrame({name: means[name][1500] - means[name][300] for name in ("mean_cosine", "iso_score")})

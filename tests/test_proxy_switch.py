@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isonum_core.studies.proxy_switch import switch_scores, switched
+from isonum_core.studies.proxy_switch import foreseen, switch_scores, switched
 from isonum_core.studies.proxy_verdicts import CELL
 
 
@@ -21,18 +21,23 @@ def moves(rng, said):
 
 
 @pytest.mark.parametrize(
-    ("said", "sign", "share"),
+    ("said", "rank", "beyond"),
     [
         (lambda came: came, 1.0, 1.0),
-        (lambda came: -came, 0.0, -3.0),
-        (lambda came: np.where(abs(came) > 0.1, came, -came), 1.0, 1 - 0.002 / 0.1305),  # small ones have no sign
-        (0.0, 0.0, 0.0),
+        (lambda came: 2 * came.mean() - came, -1.0, -3.0),
+        (lambda came: came / 2 + came.mean() / 2, 1.0, 0.75),
+        (lambda came: came + 1, 1.0, 1 - 1 / np.var([0.3, -0.2, 0.01, -0.02])),  # the right order, a level too high
     ],
 )
-def test_sign_and_share_of_squares(rng, said, sign, share):
+def test_rank_and_what_is_said_beyond_the_mean(rng, said, rank, beyond):
     found = switch_scores(moves(rng, said), rng, draws=20).value
-    assert found["series", "weak", "sign"] == pytest.approx(sign)
-    assert found["series", "weak", "share"] == pytest.approx(share, abs=1e-3)
+    assert found["series", "weak", "rank"] == pytest.approx(rank)
+    assert found["series", "weak", "beyond"] == pytest.approx(beyond)
+
+
+def test_only_changes_that_helped_are_foreseen(rng):
+    assert foreseen(moves(rng, lambda came: came)) == (20, 20)
+    assert foreseen(moves(rng, lambda came: abs(came))) == (0, 20), "small falls count nowhere"
 
 
 def test_changes_are_logs_of_ratios_to_the_tuned_ridge_on_worlds_held_out():
