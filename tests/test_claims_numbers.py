@@ -171,6 +171,7 @@ def test_trained_roundness_has_no_common_sign_and_the_mean_half_has(trunks):
 
 def test_a_past_is_in_the_states_handed_over_and_not_surely_there_after_adaptation():
     table = rows("pretraining").query("rule == 'adamw' and phase == 'adaptation' and step == 500")
+    table = table.groupby(["target", "source", "adaptation"]).mean(numeric_only=True).reset_index()
 
     def gap(way, half):
         wide = table[table.adaptation == way].pivot(index="target", columns="source", values=half)
@@ -184,6 +185,7 @@ def test_a_past_is_in_the_states_handed_over_and_not_surely_there_after_adaptati
 
 def test_over_pasts_the_mean_half_goes_with_the_error_after_full_adaptation_and_roundness_not_surely():
     table = rows("pretraining").query("rule == 'adamw' and phase == 'adaptation' and step == 500")
+    table = table.groupby(["target", "source", "adaptation"]).mean(numeric_only=True).reset_index()
     full = table[table.adaptation == "full"].groupby("target").filter(lambda x: (x.skill_one > 0).all())
     rho = {
         half: [spearmanr(part[half], part.nll)[0] for _, part in full.groupby("target")]

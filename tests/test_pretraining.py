@@ -249,8 +249,8 @@ def test_targets_are_drawn_among_families_that_ridge_regression_forecasts():
 def test_grids_hold_what_they_say(rows):
     known = find_study("pretraining")
     cpu = list(known.configs("cpu").values())
-    assert len(cpu) == 8 * len(TARGETS) and len(known.configs("gpu")) == 3 * len(cpu)
-    assert [c.target for c in cpu] == [target for target in TARGETS for _ in range(8)]
+    assert len(cpu) == 3 * 8 * len(TARGETS) == len(known.configs("gpu"))
+    assert [c.target for c in cpu] == 3 * [target for target in TARGETS for _ in range(8)]
     assert {(c.source, len(ways(c))) for c in cpu if c.rule == "adamw"} == {(s, 3 + (s != "none")) for s in SOURCES}
     assert {(c.source, c.rule) for c in cpu if ways(c) == ("full",)} == {("none", rule) for rule in study.RULES[1:]}
     assert set(known.tolerances) == set(MEASURED)
