@@ -11,7 +11,7 @@ from isonum_core.studies import istar_again as study
 from isonum_core.studies.istar_forecast import alignment, dose, forecast
 from isonum_core.studies.istar_verdicts import cells, effects, hits
 
-TRUTH = dict(zip(study.TARGETS, np.linspace(0.2, -0.2, len(study.TARGETS)), strict=True))
+TRUTH = dict(zip(study.TARGETS["again"], np.linspace(0.2, -0.2, len(study.TARGETS["again"])), strict=True))
 
 
 def drawn(rng, n=400, d=6, noise=0.5, power=(0, 0, 0, 0, 1, 1)):
@@ -61,7 +61,7 @@ def made(rng, truth=TRUTH, second=None, small=0.0, noise=0.002, seeds=4):
     rows = []
     for n in (128, 512):
         for seed in range(seeds):
-            for target in study.TARGETS:
+            for target in study.TARGETS["again"]:
                 level = 0.5 + 0.1 * rng.uniform()
                 for weight in study.WEIGHTS:
                     for step in (30, 100, 300):
@@ -102,6 +102,6 @@ def test_every_judge_says_yes_and_no(rng, which, held, facts):
 def test_a_run_says_what_istar_says_and_one_thing_more():
     config = study.grid("quick")[0]
     rows = pd.DataFrame(study.run(config))
-    assert set(rows.target) == set(study.TARGETS) and set(rows.weight) == set(study.WEIGHTS)
+    assert set(rows.target) == set(study.TARGETS["again"]) and set(rows.weight) == set(study.WEIGHTS)
     assert rows.groupby(["target", "step"]).second.nunique().eq(1).all() and rows.second.notna().all()
     assert set(study.TOLERANCES) <= set(rows.columns)

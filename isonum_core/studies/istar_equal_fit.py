@@ -25,7 +25,11 @@ def at_equal_fit(table: pd.DataFrame) -> pd.DataFrame:
     That is the larger of the two least training errors. Each path is read there along its three marks, linear in log
     error over log training error, of which the least so far counts; at its first mark where it begins lower.
     """
-    rows = table[(table.part == "held") & (table.depth == "last")].sort_values("step")
+    return equal_fit(table[(table.part == "held") & (table.depth == "last")].sort_values("step"))
+
+
+def equal_fit(rows: pd.DataFrame) -> pd.DataFrame:
+    """`at_equal_fit` of runs (n, target, seed) along their steps, under each `weight`."""
     found = {}
     for run, own in rows.groupby(["n", "target", "seed"]):
         paths = {w: np.log([path.train.cummin(), path.error])[:, ::-1] for w, path in own.groupby("weight")}

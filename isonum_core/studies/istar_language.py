@@ -1,8 +1,8 @@
 """What I-STAR does to networks that learnt from text: a language model tuned on numbers, a sentence encoder on labels.
 
 The last block alone is tuned (SmolLM2 with its final norm), over states below it that are computed once, by the
-cross-entropy of the labels plus weight (1 - IsoScore*) of the states that the head reads, taken in the batch. Networks
-of one task and seed share initial weights, examples and the order of batches.
+cross-entropy of the labels plus weight (1 - IsoScore*) of the states that the head reads, taken in the batch, or in one
+of the other ways of `istar_controls`. Networks of one task and seed share weights, examples and the order of batches.
   smollm2   series of one family as two digits a value (networks.numerals), 40 values, levels by the first 20; of the
             last 20 every digit is a label, given all before it. The head is the model's own ten rows of digits, which
             stay. 4 bits a weight, tuned to follow instructions. Weight 0 is how the model adapts to numbers.
@@ -15,13 +15,14 @@ of a seed that no row has, weight 0 on "praise", one task more (rate 5e-4: over-
 both here) and "logistic_map"; and of SmolLM2 on a family that no row has (ar1, three seeds): 0.1 and 0.3, of either
 sign, moved IsoScore by a few hundredths of itself and the NLL by 0.0001, hence the larger weights.
 EXPECTED stands in `studies.istar_language_verdicts`; it is of before the first row. When one seed of each family had
-been seen, two more and the sentences were run.
+been seen, two more and the sentences were run. When all of that had been read, weights of 0.1, the twins of the mean
+half, decay, dropout and rates came (`studies.istar_elsewhere`), with a mark at two thirds and examples to validate by.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -34,13 +35,15 @@ from torch import Tensor, nn
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import iso_score, mean_share
 from isonum_core.geometry.sinks import SinkMoments
-from isonum_core.networks.losses import Regulariser
+from isonum_core.networks.losses import KINDS_OF_LOSS, Regulariser
 from isonum_core.networks.models import Checkpoint, minilm
 from isonum_core.networks.numerals import Numerals, levelled
 from isonum_core.networks.packaged import smollm2
 from isonum_core.networks.train import Training, train
 from isonum_core.studies.anatomy import short
+from isonum_core.studies.istar_elsewhere import ON_TEXT
 from isonum_core.studies.istar_language_verdicts import EXPECTED as EXPECTED
+from isonum_core.studies.istar_stack import Way
 from isonum_core.studies.retrieval import HELD, LOOKED
 from isonum_core.worlds.families import FAMILIES
 from isonum_core.worlds.text import known_items, labelled_sentences
@@ -48,12 +51,12 @@ from isonum_core.worlds.text import known_items, labelled_sentences
 SERIES = ("ar2_period", "local_level", "logistic_map", "seasonal_amplitude", "mackey_glass")
 SENTENCES = ("praise", "package")
 PACKAGES = ("pandas", "scipy", "statsmodels", "matplotlib")
-WEIGHTS = (0.0, 0.3, -0.3, 5.0, -5.0)
+ARMS = (Way(), *(Way(arm, value) for arm, value in ON_TEXT))
 KNOWN, LENGTH = 20, 40
 DRAWN, ORDER = 95, 96  # streams of random numbers
 RATE = {"smollm2": 3e-4, "minilm": 2e-4}
-COLUMNS = ("nll", "wrong", "train", "iso_score", "mean_share", "length", "tokens", "rest", "longest")
-TOLERANCES = {name: {"cpu": 0.05} for name in COLUMNS}
+COLUMNS = ("nll", "wrong", "valid", "train", "iso_score", "mean_share", "length", "tokens", "rest", "longest")
+TOLERANCES = {name: {"cpu": 0.05} for name in COLUMNS} | {"value": {"cpu": 0.0}}
 
 
 @dataclass(frozen=True)
@@ -62,39 +65,41 @@ class Tuned:
 
     model: str
     task: str
-    weight: float
+    arm: str
+    value: float
     seed: int
     size: str
 
 
 class Effort(NamedTuple):
-    """What a profile scales: examples to train on and to judge by, steps and examples a step."""
+    """What a profile scales: examples to train on, to judge by and to validate by, steps and examples a step."""
 
     train: int
     test: int
+    valid: int
     steps: int
     batch: int
 
 
 EFFORTS = {
-    ("quick", "smollm2"): Effort(4, 3, 2, 2),
-    ("quick", "minilm"): Effort(32, 48, 6, 16),
-    ("cpu", "smollm2"): Effort(16, 16, 40, 4),
-    ("cpu", "minilm"): Effort(150, 250, 40, 16),
-    ("gpu", "smollm2"): Effort(64, 64, 120, 16),
-    ("gpu", "minilm"): Effort(400, 500, 200, 32),
+    ("quick", "smollm2"): Effort(4, 3, 2, 3, 2),
+    ("quick", "minilm"): Effort(32, 48, 16, 6, 16),
+    ("cpu", "smollm2"): Effort(16, 16, 16, 40, 4),
+    ("cpu", "minilm"): Effort(150, 250, 100, 40, 16),
+    ("gpu", "smollm2"): Effort(64, 64, 32, 120, 16),
+    ("gpu", "minilm"): Effort(400, 500, 100, 200, 32),
 }
 
 
 def grid(profile: str) -> list[Tuned]:
-    """quick: two weights of one task each. cpu: three seeds a family, five a task of sentences. gpu: ten seeds."""
+    """quick: two arms of one task each. cpu: three seeds a family, five a task of sentences. gpu: ten seeds."""
     if profile == "quick":
         tasks = ("smollm2", SERIES[0], 0), ("minilm", SENTENCES[0], 0)
-        return [Tuned(model, task, weight, seed, profile) for model, task, seed in tasks for weight in WEIGHTS[::3]]
+        return [Tuned(model, task, *arm, seed, profile) for model, task, seed in tasks for arm in ARMS[:2]]
     seeds = {"smollm2": 3, "minilm": 5} if profile == "cpu" else {"smollm2": 10, "minilm": 10}
     tasks = [("smollm2", name, seed) for name in SERIES for seed in range(seeds["smollm2"])]
     tasks += [("minilm", name, seed) for name in SENTENCES for seed in range(seeds["minilm"])]
-    return [Tuned(model, task, weight, seed, profile) for model, task, seed in tasks for weight in WEIGHTS]
+    return [Tuned(model, task, *arm, seed, profile) for model, task, seed in tasks for arm in ARMS]
 
 
 def provisional(config: Tuned) -> set[str]:
@@ -103,37 +108,39 @@ def provisional(config: Tuned) -> set[str]:
 
 
 def run(config: Tuned) -> list[dict]:
-    """A row before the first step, after a third of them and after the last. Raises errors.DataAbsent without the text.
+    """A row before the first step, after each third of them. Raises errors.DataAbsent without the text.
 
-    nll in nats a label and the share of `wrong` labels on examples that no training saw, `train` the nll on those that
-    it saw. Of the states that the head reads: iso_score, mean_share, `length` (root mean square). Of all tokens as they
-    leave the block: IsoScore of `tokens`, and of the `rest` without sinks; `longest`, over the median one.
+    nll in nats a label and the share of `wrong` labels on examples that no training saw, `valid` the nll on others,
+    `train` on those that it saw. Of the states that the head reads: iso_score, mean_share, `length` (root mean square).
+    Of all tokens as they leave the block: IsoScore of `tokens`, and of the `rest` without sinks; `longest`, over the
+    median one.
     """
-    pace, cached = (
-        EFFORTS[config.size, config.model],
-        below(config.model, config.task, config.seed, config.size),
-    )
-    reader, penalty = (
-        Reader(checkpoint_of(config.model), cached.classes),
-        Regulariser("istar", config.weight),
-    )
+    pace, own = EFFORTS[config.size, config.model], Way(config.arm, config.value)
+    cached = below(config.model, config.task, config.seed, config.size)
+    kind = own.name if own.name in KINDS_OF_LOSS else "istar"
+    reader, penalty = Reader(checkpoint_of(config.model), cached.classes), Regulariser(kind, own.of(kind))
     order = np.random.default_rng([ORDER, config.seed]).integers(pace.train, size=(pace.steps, pace.batch))
-    kept, held, rows = np.arange(pace.train), np.arange(pace.train, pace.train + pace.test), []
+    kept, held, others = np.split(np.arange(len(cached.labels)), np.cumsum([pace.train, pace.test]))
+    rows, rate, decay = [], RATE[config.model] * own.of("rate", 1.0), own.of("weight_decay")
 
     def loss(reader: nn.Module, step: int) -> Tensor:
-        if step in (0, max(1, pace.steps // 3)):
+        if step in (0, max(1, pace.steps // 3), 2 * pace.steps // 3):
             look(step)
         states = reader(*cached.of(order[step]))
-        return F.cross_entropy(reader.head(states), cached.labels[order[step]].flatten()) + penalty(states)
+        said = reader.head(F.dropout(states, own.of("dropout")))
+        return F.cross_entropy(said, cached.labels[order[step]].flatten()) + penalty(states)
+
+    def nll(chosen: np.ndarray) -> Tensor:
+        return F.cross_entropy(reader.head(reader(*cached.of(chosen))), cached.labels[chosen].flatten())
 
     @torch.no_grad()
     def look(step: int) -> None:
         reader.eval()
         tokens, states = reader.leaving(*cached.of(held)), reader(*cached.of(held))
         said, labels = reader.head(states), cached.labels[held].flatten()
-        own = F.cross_entropy(reader.head(reader(*cached.of(kept))), cached.labels[kept].flatten())
         moments, split = Moments.of(states.double()), SinkMoments.of(tokens.double()).split()
-        found = dict(nll=F.cross_entropy(said, labels), wrong=(said.argmax(1) != labels).double().mean(), train=own)
+        found = dict(nll=F.cross_entropy(said, labels), wrong=(said.argmax(1) != labels).double().mean())
+        found |= dict(valid=nll(others), train=nll(kept))
         found |= dict(iso_score=iso_score(moments), mean_share=mean_share(moments))
         found |= dict(length=states.square().sum(1).mean().sqrt(), tokens=iso_score(split.everything))
         found |= dict(rest=iso_score(split.without), longest=split.longest)
@@ -141,8 +148,8 @@ def run(config: Tuned) -> list[dict]:
         rows.append(counts | {name: short(float(value)) for name, value in found.items()})
         reader.train()
 
-    pacing = Training(pace.steps, RATE[config.model], warmup=min(5, pace.steps), final=0.0, clip=1.0, seed=config.seed)
-    train(reader, loss, pacing)
+    pacing = Training(pace.steps, rate, weight_decay=decay, warmup=min(5, pace.steps), final=0.0)
+    train(reader, loss, replace(pacing, clip=1.0, seed=config.seed))
     look(pace.steps)
     return rows
 
@@ -215,19 +222,21 @@ def before_digits(tokens: int) -> Int[Tensor, "40"]:
 @lru_cache(maxsize=1)
 @torch.no_grad()
 def below(model: str, task: str, seed: int, size: str) -> Cached:
-    """The examples of a task, those for training first, as they leave the last block but one. The last is kept."""
+    """The examples of a task, for training, judging, validating, as they leave the last block but one. One is kept."""
     checkpoint, pace = checkpoint_of(model), EFFORTS[size, model]
-    many, rng = pace.train + pace.test, np.random.default_rng([DRAWN, seed, *task.encode()])
+    many, more = pace.train + pace.test, pace.valid
+    rng, again = (np.random.default_rng([DRAWN, seed, *task.encode(), *own]) for own in ((), (1,)))
     if model == "smollm2":
         family = FAMILIES[task]
-        drawn = family.draw(family.grid[len(family.grid) // 2], LENGTH, rng, many)
+        knob = family.grid[len(family.grid) // 2]
+        drawn = np.concatenate([family.draw(knob, LENGTH, rng, many), family.draw(knob, LENGTH, again, more)])
         levels = np.stack([levelled(values, KNOWN) for values in drawn])
         ids = torch.cat([Numerals(checkpoint).ids(row) for row in levels])
         mask, classes = torch.ones_like(ids), 10
         labels = torch.tensor(np.stack([levels // 10, levels % 10], 2)[:, KNOWN:]).flatten(1)
     else:
         texts, truth = sentences(task)
-        chosen = rng.permutation(len(texts))[:many]
+        chosen = rng.permutation(len(texts))[: many + more]
         batch = checkpoint.tokenizer([texts[i] for i in chosen], padding=True, truncation=True, max_length=32)
         ids, mask = (torch.tensor(batch[key]) for key in ("input_ids", "attention_mask"))
         labels, classes = torch.tensor(truth[chosen])[:, None], int(truth.max()) + 1

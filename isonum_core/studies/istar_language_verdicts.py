@@ -17,12 +17,19 @@ from isonum_core.statistics.contrasts import holm, paired_t
 from isonum_core.statistics.intervals import decided
 
 
+def of_weights(table: pd.DataFrame, arm: str = "istar") -> pd.DataFrame:
+    """The rows of one regulariser, with its `weight`; those of weight 0 are of all of them."""
+    found = table[table.arm.isin((arm, "none"))] if "arm" in table else table
+    return found.rename(columns={"value": "weight"})
+
+
 def moved_by(table: pd.DataFrame, value: str, weight: float | None = None) -> pd.DataFrame:
     """How a value differs after the last step: from weight 0, or (None) weight 0 from before it began.
 
     A row a pair, with `task`, `what` (the group whose pairs are alike) and the difference `by`; of `longest` the log of
     the ratio.
     """
+    table = of_weights(table)
     table = table.assign(**{value: np.log(table[value])}) if value == "longest" else table
     end = table[table.step == table.groupby("model").step.transform("max")]
     plain = end[end.weight == 0]
@@ -41,7 +48,7 @@ def moved_by(table: pd.DataFrame, value: str, weight: float | None = None) -> pd
 def effects_on(table: pd.DataFrame, value: str = "nll") -> pd.DataFrame:
     """Effect of each weight on each group, by (what, weight): Student's t over its pairs, Holm over all."""
     found = {}
-    for weight in sorted(set(table.weight) - {0.0}):
+    for weight in sorted(set(of_weights(table).weight) - {0.0}):
         for what, rows in moved_by(table, value, weight).groupby("what"):
             found[what, weight] = paired_t(rows.by)
     frame = pd.DataFrame(found.values(), index=pd.MultiIndex.from_tuples(found, names=["what", "weight"]))

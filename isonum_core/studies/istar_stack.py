@@ -27,6 +27,10 @@ class Way(NamedTuple):
     name: str = "none"
     value: float = 0.0
 
+    def of(self, name: str, otherwise: float = 0.0) -> float:
+        """Its value if it is of this kind, `otherwise` if it is of another."""
+        return self.value if self.name == name else otherwise
+
 
 class Body(nn.Module):
     """The part of a patched model that makes the state: context (n, C) -> (n, d)."""
@@ -64,8 +68,7 @@ class Stack:
 
     def of(self, name: str, otherwise: float = 0.0) -> Float[Tensor, "m"]:
         """The value of an arm's kind in every network, `otherwise` where its arm is another."""
-        found = [arm.value if arm.name == name else otherwise for arm in self.arms]
-        return torch.tensor(found, device=self.head.device)
+        return torch.tensor([arm.of(name, otherwise) for arm in self.arms], device=self.head.device)
 
     def states(self, x: Float[Tensor, "n C"]) -> Float[Tensor, "m n d"]:
         """What each network's head reads."""

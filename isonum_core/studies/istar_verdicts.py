@@ -100,17 +100,17 @@ def forecasts(
     return crossed_intervals(rows, statistics, rng, ["target", "seed"], draws).rename_axis(["predictor", "what"])
 
 
-def tuned(controls: pd.DataFrame) -> pd.DataFrame:
+def tuned(controls: pd.DataFrame, ways: dict[str, tuple] = WAYS) -> pd.DataFrame:
     """Log error of each way to act at the value that validation prefers, over that of plain training to the last step.
 
     One row for each (way, stop, n, target, seed), with the `value` chosen; way "nothing" at stop "best" is early
     stopping alone. Doing nothing is not among the values, so a way that only harms shows.
     """
     keys, parts = ["n", "target", "seed"], [controls[controls.arm == "none"].assign(way="nothing")]
-    for way, (arm, values) in WAYS.items():
+    for way, (arm, values) in ways.items():
         rows = controls[(controls.arm == arm) & controls.value.isin(values)]
-        best = rows.groupby([*keys, "stop"]).valid.idxmin()
-        parts.append(rows.loc[best].assign(way=way))
+        best = rows.reset_index(drop=True)
+        parts.append(best.loc[best.groupby([*keys, "stop"]).valid.idxmin()].assign(way=way))
     found = pd.concat(parts)
     plain = found[(found.way == "nothing") & (found.stop == "last")].set_index(keys).error
     return found.assign(effect=np.log(found.error / plain.reindex(pd.MultiIndex.from_frame(found[keys])).to_numpy()))
@@ -164,10 +164,9 @@ def acted(table: pd.DataFrame, controls: pd.DataFrame, rng: np.random.Generator,
     return Acted(held, found, scores, controls)
 
 
-def enough(found: pd.DataFrame) -> bool:
-    """Forty decided cells, ten of each sign: with fewer a forecast is not judged."""
-    up = int((found.effect[found.decided] > 0).sum())
-    many = int(found.decided.sum())
+def enough(found: pd.DataFrame, which: str = "decided") -> bool:
+    """Forty decided (or clear) cells, ten of each sign: with fewer a forecast is not judged."""
+    up, many = int((found.effect[found[which]] > 0).sum()), int(found[which].sum())
     return min(up, many - up) >= 10 and many >= 40
 
 
