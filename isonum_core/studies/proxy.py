@@ -41,8 +41,11 @@ from isonum_core.studies.proxy_readouts import (
     filters_of,
     foretold,
     free_numbers,
+    h_scores,
     log_me,
     place,
+    risks,
+    sensitivity,
     shares_of_gcv,
     subsampled,
     whitened,
@@ -73,11 +76,12 @@ COLUMNS = (
     *(f"error{few}_{name}" for few in ("", "_few") for name in READOUTS),
     *(f"{kind}_{name}" for kind in ("white", "sure", "white_few", "sure_few") for name in ACTED),
     *(f"white_told_{name}" for name in ("fixed", "stopped")),
+    *(f"slope{few}_{name}" for few in ("", "_few") for name in ACTED),
     *(f"{off}{way}_{name}" for off in ("", "off_") for way in WAYS for name in ENDS),
 )
 # Ten times what sums in another order (SSE4.1 in the place of AVX) moved, in five configurations of four networks.
 TOLERANCES = {name: {"cpu": 2e-2, "cuda": 2e-1} for name in COLUMNS}
-TOLERANCES |= {name: {"cpu": 0.2, "cuda": 1.0} for name in COLUMNS if name.startswith("sure")}
+TOLERANCES |= {name: {"cpu": 0.2, "cuda": 1.0} for name in COLUMNS if name.startswith(("sure", "slope"))}
 MAY_BE_MISSING = {"two_nn", "alpha", *(f"{off}foretold_{name}" for off in ("", "off_") for name in ENDS)}
 
 
@@ -93,7 +97,9 @@ class Proxy:
 
 def provisional(config: Proxy) -> set[str]:
     """What whitening does, of a net: its first site holds few directions, and whitening blows up what is rounding."""
-    return {name for name in COLUMNS if name.startswith(("white", "sure"))} if config.network in TRUNKS else set()
+    return (
+        {name for name in COLUMNS if name.startswith(("white", "sure", "slope"))} if config.network in TRUNKS else set()
+    )
 
 
 class World(NamedTuple):
@@ -120,11 +126,12 @@ def grid(profile: str) -> list[Proxy]:
 def run(config: Proxy) -> list[dict]:
     """A row a site and target. Raises errors.DataAbsent where a package or a text is not to be had.
 
-    At `many`: FREE of the rows that teach; LABELLED, by the tuned ridge but for log_me; `place`; error_: on other rows;
-    white_: log of the error after whitening over that; sure_: mean difference of the squared misses over its standard
-    error; white_told_: the same log by GCV. At `few`: error_few_, white_few_, sure_few_. And of the error at `many` the
-    first `few` rows say left_out_: what leaving one out gives; foretold_: the same for `many` by spectrum and
-    alignment; curve_: a power law through subsets. off_: mean square of its log over the truth, over DRAWS sets.
+    At `many`: FREE of the rows that teach; LABELLED, by the tuned ridge but for log_me and h_score; `place`; error_: on
+    other rows; slope_: `sensitivity`; white_: log of the error after whitening over that; sure_: mean difference of the
+    squared misses over its standard error; white_told_: the same log by GCV. At `few`: error_few_, slope_few_, white_few_,
+    sure_few_. And of the error at `many` the first `few` rows say left_out_: what leaving one out gives; foretold_: the
+    same for `many` by spectrum and alignment; curve_: a power law through subsets. off_: mean square of its log over the
+    truth, over DRAWS sets.
     """
     few, many = amounts(config)
     world = world_of(config.world, config.seed)
@@ -149,7 +156,7 @@ def run(config: Proxy) -> list[dict]:
 
 
 def _digits(name: str, value: float | None) -> float | None:
-    digits = 2 if name.startswith("sure") else 3 if name.startswith(("off", "white")) else 4
+    digits = 2 if name.startswith("sure") else 3 if name.startswith(("off", "white", "slope")) else 4
     return None if value is None else float(f"{value:.{digits}g}")
 
 
@@ -167,7 +174,12 @@ def asked(
     taught = {n: Taught.of(h[:n], y[:n]) for n in (few, many)}
     a = taught[many].cloud
     found = {name: [value] * y.shape[1] for name, value in free_numbers(h[:many]).items()}
-    found |= {"log_me": log_me(a), "place": place(Taught.of(h, y).cloud).tolist()}
+    found |= {
+        "log_me": log_me(a),
+        "h_score": h_scores(h[:many], y[:many]),
+        "risk": risks(a),
+        "place": place(Taught.of(h, y).cloud).tolist(),
+    }
     filters, left = filters_of(a, "tuned")
     found |= {"train": taught[many].misses(h[:many], y[:many], filters).square().mean(0).tolist(), "loo": left.tolist()}
     found["gcv"] = shares_of_gcv(a, "tuned", even=False)
@@ -181,6 +193,7 @@ def asked(
             found[f"white{ending}_{name}"] = (white.mean(0) / plain.mean(0)).log().tolist()
             z = (white - plain).mean(0) / (white - plain).std(0).clamp_min(1e-12) * len(plain) ** 0.5
             found[f"sure{ending}_{name}"] = z.tolist()
+        found |= {f"slope{ending}_{name}": sensitivity(taught[n].cloud, name) for name in ACTED}
     for name in ("fixed", "stopped"):
         even, plain = (np.array(shares_of_gcv(a, name, even)) for even in (True, False))
         found[f"white_told_{name}"] = np.log(even / plain).tolist()

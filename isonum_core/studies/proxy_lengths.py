@@ -2,13 +2,11 @@
 
 `proxy` compares sites of one network. Here the same worlds that it held out are read by the same small nets (t5,
 patchtst) after LENGTHS steps of training; each length is a whole training, the rate falling to zero. Rows, natural
-targets and the tuned ridge are those of `proxy` at `many`. Two measures are new. Self-Cluster (Tsitsulin et al. 2023):
-the mean squared cosine of two rows, 0 on a uniform sphere, 1 on a line. The regularised H-score (Ibrahim et al. 2022),
-made for classes, which here are the fifths of a target: tr(C^-1 B) (1 - a), with C the covariance shrunk by a (Ledoit
-and Wolf) and B that of the class means.
+targets, numbers and the tuned ridge are those of `proxy` at `many`.
 
-EXPECTED was written before any row. Of these nets at 0 and 300 steps all numbers of `proxy` had been seen, the two new
-measures on none and the lengths between on none.
+EXPECTED was written before any row. Of these nets at 0 and 300 steps all numbers of `proxy` had been seen but
+Self-Cluster and the H-score, and of the lengths between none. Partition isotropy and the spectral risk came when all of
+that had been read.
 """
 
 from __future__ import annotations
@@ -18,10 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
 from scipy import stats
-from sklearn.covariance import ledoit_wolf
-from torch import Tensor
 
 from isonum_core.lab.expectation import Expectation, Verdict
 from isonum_core.prose import interval
@@ -30,10 +25,20 @@ from isonum_core.statistics.ranks import correlations
 from isonum_core.studies.anatomy import short
 from isonum_core.studies.learnt import CONTEXT
 from isonum_core.studies.proxy import AMOUNTS, NETS, SERIES, TESTED, net_states, world_of
-from isonum_core.studies.proxy_readouts import FREE, LABELLED, Taught, filters_of, free_numbers, log_me, shares_of_gcv
+from isonum_core.studies.proxy_readouts import (
+    FREE,
+    LABELLED,
+    Taught,
+    filters_of,
+    free_numbers,
+    h_scores,
+    log_me,
+    risks,
+    shares_of_gcv,
+)
 
-LENGTHS, FIFTHS, SKILL = (0, 30, 100, 300), 5, 0.9
-NUMBERS = ("steps", *FREE, "self_cluster", *LABELLED, "h_score")  # "steps": the longer, the better
+LENGTHS, SKILL = (0, 30, 100, 300), 0.9
+NUMBERS = ("steps", *FREE, *LABELLED)  # "steps": the longer, the better
 FACTORS = ["network", "world", "target"]
 ALONG = {"steps": "site", "depth": "steps"}  # what a cell runs along, and what it holds fixed beside FACTORS
 TOLERANCES = {name: {"cpu": 2e-2, "cuda": 2e-1} for name in (*NUMBERS[1:], "error")}
@@ -73,31 +78,14 @@ def run(config: Length) -> list[dict]:
         errors = {"train": slice(many), "error": slice(many, None)}
         found = {name: taught.misses(h[part], y[part], filters).square().mean(0) for name, part in errors.items()}
         found |= {"log_me": log_me(taught.cloud), "loo": left, "gcv": shares_of_gcv(taught.cloud, "tuned", even=False)}
-        found["h_score"] = h_scores(h[:many], y[:many])
-        alike = free_numbers(h[:many]) | {"self_cluster": self_cluster(h[:many])}
+        found |= {"h_score": h_scores(h[:many], y[:many]), "risk": risks(taught.cloud)}
+        alike = free_numbers(h[:many])
         for j, target in enumerate(world.targets):
             own = alike | {name: float(values[j]) for name, values in found.items()}
             rows.append(
                 dict(site=site, depth=depth, target=target) | {name: short(value) for name, value in own.items()}
             )
     return rows
-
-
-def self_cluster(h: Float[Tensor, "n d"]) -> float:
-    """Mean squared cosine of two rows, less 1/d and over 1 - 1/d: 0 if directions are uniform, 1 if they are one."""
-    u, (n, d) = torch.nn.functional.normalize(h, dim=1), h.shape
-    return float(((u.mT @ u).square().sum() - n) / (n * (n - 1)) - 1 / d) / (1 - 1 / d)
-
-
-def h_scores(h: Float[Tensor, "n d"], y: Float[Tensor, "n m"]) -> list[float]:
-    """The regularised H-score of each target, cut into fifths; larger is better."""
-    covariance, shrinkage = ledoit_wolf(h.numpy())
-    x, inverse, found = (h - h.mean(0)).numpy(), np.linalg.pinv(covariance, hermitian=True), []
-    for column in y.T.numpy():
-        part = (stats.rankdata(column, method="ordinal") - 1) * FIFTHS // len(column)
-        means = np.array([x[part == k].mean(0) for k in range(FIFTHS)])
-        found.append(float((1 - shrinkage) * np.trace(inverse @ means.T @ means) / FIFTHS))
-    return found
 
 
 def correlated(table: pd.DataFrame, along: str) -> pd.DataFrame:
@@ -144,7 +132,7 @@ def _between(along: str, number: str, holds, how: str = "plain"):
 
 
 def _none_leads(found: dict[str, pd.DataFrame]) -> Verdict:
-    leads = found["steps"].xs("lead", level="how").drop(index=[*LABELLED, "h_score"])
+    leads = found["steps"].xs("lead", level="how").drop(index=[*LABELLED])
     ahead = [number for number, row in leads.iterrows() if row.low > 0]
     return Verdict(not ahead, f"ahead: {', '.join(ahead) or 'none'}; {len(leads)} compared")
 

@@ -17,14 +17,27 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy import stats
 from scipy.optimize import nnls
+from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.neighbours import two_nn
+from isonum_core.geometry.partition import partition_isotropy
 from isonum_core.geometry.scores import effective_rank, iso_score, mean_cosine, mean_share
-from isonum_core.theory.readout import Aligned, Readout, aligned, early_stopped, gcv, leave_one_out, left_out, ridge
+from isonum_core.theory.readout import (
+    Aligned,
+    Readout,
+    aligned,
+    early_stopped,
+    gcv,
+    leave_one_out,
+    left_out,
+    ridge,
+    spectral_risk,
+)
 
 STEPS = 32
 PENALTIES, TIMES = 10.0 ** np.arange(-5, 2.5, 0.5), 2.0 ** np.arange(11, -1, -1)  # the strongest last
@@ -35,8 +48,10 @@ READOUTS: dict[str, Callable[[Tensor], list[Readout]]] = {
     "timed": lambda l: [early_stopped(float(t / l[0])) for t in TIMES],
     "stopped": lambda l: [early_stopped(float(STEPS / l[0]))],
 }
-FREE = ("iso_score", "mean_cosine", "mean_share", "two_nn", "rank_me", "effective_rank", "alpha", "top_share")
-LABELLED = ("log_me", "train", "gcv", "loo")
+FREE = ("iso_score", "mean_cosine", "mean_share", "partition", "two_nn", "rank_me", "effective_rank", "alpha")
+FREE += ("self_cluster", "top_share")
+LABELLED = ("log_me", "h_score", "train", "gcv", "risk", "loo")
+FIFTHS, NEAR = 5, 0.01  # classes that a target is cut into; exponents around 1 that the sensitivity is read between
 SHARES, SUBSETS = (0.25, 0.375, 0.5, 0.75), 8  # of the curve fitted to subsamples
 TIE = 1.001  # of equally good ones the strongest is taken: where all are equal, rounding would choose
 
@@ -87,7 +102,9 @@ def free_numbers(h: Float[Tensor, "n d"]) -> dict[str, float | None]:
 
     rank_me: exp entropy of the singular values, uncentred (Garrido et al. 2023); effective_rank: of the eigenvalues of
     the covariance (matrix entropy); alpha: minus the slope of log eigenvalue on log rank, ranks 5 to r / 2, at most 100
-    (Agrawal et al. 2022; the range is ours); top_share: the variance in the strongest coordinate (not direction).
+    (Agrawal et al. 2022; the range is ours); top_share: the variance in the strongest coordinate (not direction);
+    partition: log I(W; 1) (Mu and Viswanath 2018) with the states, at root mean square length 1, as rows of W;
+    self_cluster: see there.
     """
     m = Moments.of(h)
     found = {f.__name__: float(f(m)) for f in (iso_score, mean_cosine, mean_share, effective_rank)}
@@ -98,6 +115,8 @@ def free_numbers(h: Float[Tensor, "n d"]) -> dict[str, float | None]:
     found["alpha"] = -float(np.polyfit(np.log(ranks), np.log(l[ranks - 1].numpy()), 1)[0]) if len(ranks) > 2 else None
     variances = m.covariance.diagonal()
     found["top_share"] = float(variances.max() / variances.sum())
+    found["partition"] = partition_isotropy(h / h.square().sum(1).mean().sqrt()).log_value
+    found["self_cluster"] = self_cluster(h)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", WeakNumberWarning)
         try:
@@ -105,6 +124,62 @@ def free_numbers(h: Float[Tensor, "n d"]) -> dict[str, float | None]:
         except IsonumError:
             found["two_nn"] = None
     return {name: found[name] for name in FREE}
+
+
+def self_cluster(h: Float[Tensor, "n d"]) -> float:
+    """Mean squared cosine of two rows, less 1/d and over 1 - 1/d: 0 if directions are uniform, 1 if they are one.
+
+    Tsitsulin et al. 2023.
+    """
+    u, (n, d) = torch.nn.functional.normalize(h, dim=1), h.shape
+    return float(((u.mT @ u).square().sum() - n) / (n * (n - 1)) - 1 / d) / (1 - 1 / d)
+
+
+def h_scores(h: Float[Tensor, "n d"], y: Float[Tensor, "n m"]) -> list[float]:
+    """The regularised H-score (Ibrahim et al. 2022) of each target, cut into fifths; larger is better.
+
+    tr(C^-1 B) (1 - a), with C the covariance shrunk by a (Ledoit and Wolf) and B that of the class means.
+    """
+    covariance, shrinkage = ledoit_wolf(h.numpy())
+    x, inverse, found = (h - h.mean(0)).numpy(), np.linalg.pinv(covariance, hermitian=True), []
+    for column in y.T.numpy():
+        part = (stats.rankdata(column, method="ordinal") - 1) * FIFTHS // len(column)
+        means = np.array([x[part == k].mean(0) for k in range(FIFTHS)])
+        found.append(float((1 - shrinkage) * np.trace(inverse @ means.T @ means) / FIFTHS))
+    return found
+
+
+def risks(a: Aligned) -> list[float]:
+    """For each target the least `spectral_risk` of the tuned ridges, by sample spectrum, power less chance and noise.
+
+    The noise is what the ridge that leaving one out prefers leaves, a degree of freedom.
+    """
+    readouts = READOUTS["tuned"](a.spectrum)
+    chosen, _ = preferred(a, readouts)
+    found = []
+    for j, best in enumerate(chosen.tolist()):
+        phi, shared = readouts[best].filter(a.spectrum), a.shared[:, j]
+        rest = (a.targets[:, j] - a.states @ (phi * shared / a.spectrum)).square().sum()
+        noise = float(rest / max(a.freedom - float(phi.sum()), 1.0))
+        power = (shared.square() / a.spectrum - noise / a.freedom).clamp_min(0)
+        found.append(min(float(spectral_risk(a.spectrum, power, noise, a.freedom, r)) for r in readouts))
+    return found
+
+
+def sensitivity(a: Aligned, name: str) -> list[float]:
+    """d log GCV / dp at p = 1 of each target: the spectrum l^p at its own mean, read as a name of READOUTS says.
+
+    Above zero a flatter spectrum (p < 1) lowers the error. What is tuned stays at its place on the grid.
+    """
+    chosen, _ = preferred(a, READOUTS[name](a.spectrum))
+    sides = []
+    for p in (1 + NEAR, 1 - NEAR):
+        l = a.spectrum**p
+        l = l * (a.spectrum.sum() / l.sum())
+        readouts = READOUTS[name](l)
+        columns = [replace(a, targets=a.targets[:, j : j + 1]) for j in range(len(chosen))]
+        sides.append([float(gcv(one, readouts[k], spectrum=l).log()) for one, k in zip(columns, chosen, strict=True)])
+    return [(up - down) / (2 * NEAR) for up, down in zip(*sides, strict=True)]
 
 
 def log_me(a: Aligned) -> list[float]:
