@@ -33,6 +33,7 @@ from isonum_core.studies.istar import BUDGETS, Istar, rows_of, task
 from isonum_core.studies.istar_forecast import adam_penalty, alignment
 from isonum_core.studies.istar_stack import Way, path_length
 from isonum_core.studies.istar_verdicts import cells, effects, enough, forecasts
+from isonum_core.studies.proxy_readouts import Taught, place, slope_at_one
 from isonum_core.theory.readout import aligned, gcv, istar_effect, ridge
 
 BLOCKS = ("b0-6", "b1-4", "b2-8", "b6-14", "b12-24", "b14-22", "b18-32", "b22-28", "b28-32")
@@ -43,7 +44,7 @@ TARGETS = {
 FIRST_SEED = {"again": 60, "third": 70}
 WEIGHTS = (0.0, 0.01, -0.01, *istar.WEIGHTS["last"][1:])
 SPEED, LEAST = 6.0, 0.05
-TOLERANCES = istar.TOLERANCES | {"second": {"cpu": 0.5, "cuda": 0.5}}
+TOLERANCES = istar.TOLERANCES | {name: {"cpu": 0.5, "cuda": 0.5} for name in ("second", "place", "slope")}
 MAY_BE_MISSING = istar.MAY_BE_MISSING
 
 
@@ -60,18 +61,21 @@ def provisional(config: Istar) -> set[str]:
 
 
 def run(config: Istar, device: str = "cpu") -> list[dict]:
-    """The rows of `istar`, and what the second forecast says."""
+    """The rows of `istar`, what the second forecast says, and where a cell lies on the map of `proxy`."""
     pace = BUDGETS[config.size, config.depth]
     arms = [(target, Way("istar", weight)) for target in TARGETS[config.part] for weight in WEIGHTS]
     rows = rows_of(config, pace.marks, arms, device)
     _, h, _, noised, noisy = task(config, TARGETS[config.part], device)
-    said = {}
+    said = {}  # by target and step
     for target, step in {(row["target"], row["step"]) for row in rows}:
         states, y = h[: config.n].cpu(), noised[target][: config.n].cpu()
         kappa = adam_penalty(alignment(states, y), pace.batch, path_length(pace.rate, pace.steps, step)) / SPEED
-        said[target, step] = float(f"{second_forecast(states, y, kappa, target in noisy):.4g}")
+        taught = Taught.of(states, y[:, None]).cloud
+        found = dict(second=second_forecast(states, y, kappa, target in noisy), place=float(place(taught)))
+        found |= dict(slope=slope_at_one(taught, lambda l, kappa=kappa: ridge(kappa)))
+        said[target, step] = {name: float(f"{value:.4g}") for name, value in found.items()}
     named = [{"weight" if k == "value" else k: v for k, v in row.items() if k != "arm"} for row in rows]
-    return [row | dict(second=said[row["target"], row["step"]]) for row in named]
+    return [row | said[row["target"], row["step"]] for row in named]
 
 
 def second_forecast(h: Float[Tensor, "n d"], y: Float[Tensor, " n"], kappa: float, noisy: bool) -> float:

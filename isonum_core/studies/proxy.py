@@ -128,10 +128,10 @@ def run(config: Proxy) -> list[dict]:
 
     At `many`: FREE of the rows that teach; LABELLED, by the tuned ridge but for log_me and h_score; `place`; error_: on
     other rows; slope_: `sensitivity`; white_: log of the error after whitening over that; sure_: mean difference of the
-    squared misses over its standard error; white_told_: the same log by GCV. At `few`: error_few_, slope_few_, white_few_,
-    sure_few_. And of the error at `many` the first `few` rows say left_out_: what leaving one out gives; foretold_: the
-    same for `many` by spectrum and alignment; curve_: a power law through subsets. off_: mean square of its log over the
-    truth, over DRAWS sets.
+    squared misses over its standard error; white_told_: the same log by GCV. At `few`: error_few_, slope_few_,
+    white_few_, sure_few_. And of the error at `many` the first `few` rows say left_out_: what leaving one out gives;
+    foretold_: the same for `many` by spectrum and alignment; curve_: a power law through subsets. off_: mean square of
+    its log over the truth, over DRAWS sets.
     """
     few, many = amounts(config)
     world = world_of(config.world, config.seed)

@@ -167,19 +167,20 @@ def risks(a: Aligned) -> list[float]:
 
 
 def sensitivity(a: Aligned, name: str) -> list[float]:
-    """d log GCV / dp at p = 1 of each target: the spectrum l^p at its own mean, read as a name of READOUTS says.
-
-    Above zero a flatter spectrum (p < 1) lowers the error. What is tuned stays at its place on the grid.
-    """
+    """`slope_at_one` of each target, read as a name of READOUTS says. What is tuned stays at its place on the grid."""
     chosen, _ = preferred(a, READOUTS[name](a.spectrum))
+    columns = [replace(a, targets=a.targets[:, j : j + 1]) for j in range(len(chosen))]
+    return [slope_at_one(one, lambda l, k=k: READOUTS[name](l)[k]) for one, k in zip(columns, chosen, strict=True)]
+
+
+def slope_at_one(a: Aligned, readout_of: Callable[[Tensor], Readout]) -> float:
+    """d log GCV / dp at p = 1: the spectrum l^p, kept at its mean. Above zero a flatter spectrum lowers the error."""
     sides = []
     for p in (1 + NEAR, 1 - NEAR):
         l = a.spectrum**p
         l = l * (a.spectrum.sum() / l.sum())
-        readouts = READOUTS[name](l)
-        columns = [replace(a, targets=a.targets[:, j : j + 1]) for j in range(len(chosen))]
-        sides.append([float(gcv(one, readouts[k], spectrum=l).log()) for one, k in zip(columns, chosen, strict=True)])
-    return [(up - down) / (2 * NEAR) for up, down in zip(*sides, strict=True)]
+        sides.append(float(gcv(a, readout_of(l), spectrum=l).log()))
+    return (sides[0] - sides[1]) / (2 * NEAR)
 
 
 def log_me(a: Aligned) -> list[float]:
