@@ -203,6 +203,14 @@ def test_from_scratch_the_weight_moves_isoscore():
     assert some[-1]["iso_score"] > none[-1]["iso_score"] and none[-1]["nll"] > 0
 
 
+@pytest.mark.parametrize("arm, value", [("dropout", 0.2), ("weight_decay", 0.3), ("rate", 2.0), ("cosreg", 0.3)])
+def test_from_scratch_every_way_begins_with_the_same_weights_and_batches(arm, value):
+    none, some = (istar_scratch.run(istar_scratch.Scratch(*way, 0, "quick")) for way in (("none", 0.0), (arm, value)))
+    assert none[-1] != some[-1] and abs(none[0]["nll"] - some[0]["nll"]) < 0.1  # one step has been taken
+    again = istar_scratch.run(istar_scratch.Scratch(arm, 0.0 if arm != "rate" else 1.0, 0, "quick"))
+    assert again == none
+
+
 def test_isoscore_of_a_row_is_that_of_its_states(body):
     x = torch.tensor(series(64)[:, :CONTEXT], dtype=torch.float32)
     h = body[1](x)[None]

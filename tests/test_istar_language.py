@@ -51,20 +51,23 @@ def test_the_last_block_over_cached_states_is_the_language_model(small):
     reader = study.Reader(small["smollm2"], cached.classes).eval()
     drawn = np.random.default_rng([study.DRAWN, 0, *b"ar2_period"])
     family = study.FAMILIES["ar2_period"]
-    values = family.draw(family.grid[len(family.grid) // 2], study.LENGTH, drawn, 7)
+    knob = family.grid[len(family.grid) // 2]
+    values = family.draw(knob, study.LENGTH, drawn, 7)
     ids = torch.cat([study.Numerals(small["smollm2"]).ids(study.levelled(row, study.KNOWN)) for row in values])
     with torch.no_grad():
         whole = model(input_ids=ids).logits[:, :, :10]
         tokens, states = reader.leaving(*cached.of(np.arange(7))), reader(*cached.of(np.arange(7)))
         layers = model.model.layers[-1], model.model.rotary_emb
-        own = layers[0](cached.states, position_embeddings=layers[1](cached.states, torch.arange(ids.shape[1])[None]))
+        own = layers[0](
+            cached.states[:7], position_embeddings=layers[1](cached.states, torch.arange(ids.shape[1])[None])
+        )
     torch.testing.assert_close(tokens, own.flatten(0, 1), rtol=1e-4, atol=1e-5)
     assert tokens.shape == (7 * ids.shape[1], 24) and states.shape == (7 * 40, 24)
     places = study.before_digits(ids.shape[1])
     # Sums of one kernel in another order.
     torch.testing.assert_close(reader.head(states).view(7, 40, 10), whole[:, places], rtol=1e-4, atol=1e-5)
     # What follows each place is the digit that is its label, and nothing else is.
-    assert torch.equal(ids[:, places + 1], cached.labels)
+    assert torch.equal(ids[:, places + 1], cached.labels[:7])
 
 
 def test_padding_changes_nothing_that_a_sentence_says(small):
@@ -82,11 +85,26 @@ def test_padding_changes_nothing_that_a_sentence_says(small):
 def test_a_run_starts_alike_and_its_weight_moves_isoscore(small, config):
     rows = study.run(config)
     assert find_study("istar_language").cells(config, rows)
-    assert [row["step"] for row in rows][::2] == [0, study.EFFORTS[config.size, config.model].steps]
-    plain = study.run(study.Tuned(config.model, config.task, 0.0, config.seed, config.size))
+    assert [row["step"] for row in rows][::3] == [0, study.EFFORTS[config.size, config.model].steps]
+    plain = study.run(study.Tuned(config.model, config.task, "none", 0.0, config.seed, config.size))
     assert rows[0] == plain[0] and study.run(config) == rows
-    if config.model == "minilm" and config.weight:
+    if config.model == "minilm" and config.value:
         assert rows[-1]["nll"] != plain[-1]["nll"]
+
+
+@pytest.mark.parametrize("arm, value", [(arm.name, arm.value) for arm in study.ARMS[::4]])
+def test_every_way_begins_alike_and_ends_elsewhere(small, arm, value):
+    plain = study.run(study.Tuned("minilm", "praise", "none", 0.0, 0, "quick"))
+    rows = study.run(study.Tuned("minilm", "praise", arm, value, 0, "quick"))
+    assert rows[0] == plain[0]
+    assert (rows[-1]["nll"] == plain[-1]["nll"]) == (arm == "none")
+
+
+def test_what_validates_is_apart_from_what_teaches_and_judges(small):
+    effort = study.EFFORTS["quick", "smollm2"]
+    cached = study.below("smollm2", "ar2_period", 0, "quick")
+    assert len(cached.labels) == effort.train + effort.test + effort.valid
+    assert len(cached.labels.unique(dim=0)) == len(cached.labels)
 
 
 def test_the_digits_keep_their_head_and_labels_get_a_new_one(small):
@@ -95,7 +113,7 @@ def test_the_digits_keep_their_head_and_labels_get_a_new_one(small):
     assert not digits.head.weight.requires_grad and labels.head.weight.requires_grad
     assert float(labels.head.weight.detach().abs().max()) == 0 and labels.head.out_features == 4
     before = [p.clone() for p in small["smollm2"].model.parameters()]
-    study.run(study.Tuned("smollm2", "ar2_period", 0.1, 0, "quick"))
+    study.run(study.Tuned("smollm2", "ar2_period", "istar", 0.1, 0, "quick"))
     assert all(map(torch.equal, before, small["smollm2"].model.parameters()))
 
 
@@ -119,7 +137,7 @@ def made(rng, effect=None, fitted=-0.5, rounder=0.02, longest=1.0, noise=1e-3, f
         for task in tasks:
             for seed in range(3):
                 level = 1 + rng.normal()
-                for weight in study.WEIGHTS:
+                for weight in (0.0, 0.3, -0.3, 5.0, -5.0):
                     for step in (0, 20, 60):
                         late, added = step > 0, (effect or {}).get((model, weight), 0.0)
                         jitter = iter(noise * rng.normal(size=3))

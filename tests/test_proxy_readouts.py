@@ -20,10 +20,15 @@ from isonum_core.studies.proxy_readouts import (
     filters_of,
     foretold,
     free_numbers,
+    h_scores,
     log_me,
     place,
     preferred,
+    risks,
+    self_cluster,
+    sensitivity,
     shares_of_gcv,
+    slope_at_one,
     subsampled,
     whitened,
 )
@@ -178,3 +183,59 @@ def test_whitening_costs_on_top_and_pays_at_the_bottom(rng):
         for a in (taught.cloud, whitened(taught.cloud))
     )
     assert white[0] > plain[0] and white[1] < plain[1]
+
+
+def test_self_cluster_is_a_mean_over_pairs(rng):
+    h = torch.from_numpy(rng.normal(size=(30, 5)) + 0.5)
+    cosines = torch.nn.functional.cosine_similarity(h[:, None], h[None], dim=2).square().numpy()
+    pairs = cosines[~np.eye(30, dtype=bool)].mean()
+    assert self_cluster(h) == pytest.approx((pairs - 1 / 5) / (1 - 1 / 5), abs=1e-12)
+    assert self_cluster(torch.ones(8, 3, dtype=torch.float64)) == pytest.approx(1)
+    round_cloud = torch.from_numpy(rng.normal(size=(4000, 5)))
+    assert abs(self_cluster(round_cloud)) < 0.002  # 1 / n and its spread
+
+
+def test_h_score_is_the_share_between_fifths_and_feels_no_scale(rng):
+    h = torch.from_numpy(rng.normal(size=(2000, 4)) * [3.0, 2.0, 1.0, 0.5])  # of a round cloud shrinkage leaves nothing
+    y = torch.stack([h[:, 0], torch.from_numpy(rng.normal(size=2000))], 1)
+    told, chance = h_scores(h, y)
+    # a Gaussian cut into fifths keeps .897 of its variance between them; the shrinkage takes a little
+    assert 0.85 < told < 0.92 and chance < 0.02
+    np.testing.assert_allclose(h_scores(7 * h + 3, -y), [told, chance], rtol=1e-6)
+    by_hand = []
+    x, centre = h.numpy(), h.numpy().mean(0)
+    order = np.argsort(y[:, 1].numpy(), kind="stable")
+    for k in range(5):
+        gap = x[order[k * 400 : (k + 1) * 400]].mean(0) - centre
+        by_hand.append(gap @ np.linalg.solve(np.cov(x.T, ddof=0), gap))
+    assert chance == pytest.approx(np.mean(by_hand), rel=0.1)  # without shrinkage, which is small at this n
+
+
+def test_the_spectral_risk_of_the_sample_is_near_what_was_left_out(rng):
+    h, y = rows(rng, 600, along=[[0, 1, 2], [5, 6]])
+    a = Taught.of(h, y).cloud
+    np.testing.assert_allclose(risks(a), filters_of(a, "tuned")[1], rtol=0.1)
+
+
+def test_sensitivity_is_zero_for_least_squares_and_has_the_sign_of_where_the_target_lies(rng):
+    spectrum = torch.linspace(1, 12, 12, dtype=torch.float64).flip(0)
+    h = torch.from_numpy(rng.normal(size=(400, 12))) * spectrum.sqrt()
+    y = torch.stack([h[:, 0], h[:, -1] / h[:, -1].std()], 1) + 0.3 * torch.from_numpy(rng.normal(size=(400, 2)))
+    a = Taught.of(h, y).cloud
+    assert abs(slope_at_one(a, lambda l: ridge(0.0))) < 1e-9
+    for name in ("fixed", "stopped"):
+        top, bottom = sensitivity(a, name)
+        assert top < 0 < bottom or (abs(top) < 0.05 and bottom > 0.1)
+
+
+def test_sensitivity_is_the_slope_of_reshaped_states(rng):
+    h, y = rows(rng, 300, along=[[2, 3], [0, 7]])
+    a = Taught.of(h, y).cloud
+    slope = sensitivity(a, "fixed")
+    errors = []
+    for p in (1.001, 0.999):
+        l = a.spectrum**p
+        l = l * (a.spectrum.sum() / l.sum())
+        other = Taught.of(a.states * (l / a.spectrum).sqrt(), a.targets).cloud
+        errors.append(np.log(shares_of_gcv(other, "fixed", even=False)))
+    np.testing.assert_allclose(slope, (errors[0] - errors[1]) / 0.002, rtol=1e-2, atol=1e-4)

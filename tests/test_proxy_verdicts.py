@@ -30,7 +30,20 @@ SITES = 7
 DRAWS = 20
 
 
-def made(rng, iso=0.0, static=1.0, own=0.05, loo=0.02, bend=0.0, off=None, follow=1.0, few_harm=0.5, skill=0.6):
+def made(
+    rng,
+    iso=0.0,
+    static=1.0,
+    own=0.05,
+    loo=0.02,
+    bend=0.0,
+    off=None,
+    follow=1.0,
+    few_harm=0.5,
+    skill=0.6,
+    senses=1.0,
+    wander=0.05,
+):
     """A table of the form of `proxy`. Log errors over sites: `static` times an order that all cells share, and noise of
     size `own`; `iso`: how IsoScore enters; `bend`: how the distance from the middle does. `off`: log misses of WAYS."""
     off = off or dict(left_out=0.3, foretold=0.1, curve=0.6)
@@ -58,9 +71,10 @@ def made(rng, iso=0.0, static=1.0, own=0.05, loo=0.02, bend=0.0, off=None, follo
                             said = dict(left_out=level - change, foretold=level, curve=level + off["curve"])
                             row |= {f"{way}_{name}": np.exp(said[way] + 0.01 * rng.normal()) for way in WAYS}
                         for name in ACTED:
-                            white = follow * (place - 0.5) + 0.05 * rng.normal()
+                            white = follow * (place - 0.5) + wander * rng.normal()
                             white *= 0.05 if name == "tuned" else 1
                             row |= {f"white_{name}": white, f"sure_{name}": 9 * white}
+                            row[f"slope_{name}"] = row[f"slope_few_{name}"] = -senses * white + 0.01 * rng.normal()
                             harm = few_harm + 0.01 * rng.normal()
                             row |= {f"white_few_{name}": harm, f"sure_few_{name}": 9 * harm}
                         rows.append(row)
@@ -135,6 +149,7 @@ def test_whitening_is_told_by_read_out_and_amount(rng):
     found = whitening(acted, rng, DRAWS).value
     fixed = acted[(acted.readout == "fixed") & (acted.amount == "many")]
     assert found["fixed", "many", "rho"] == pytest.approx(stats.spearmanr(fixed.white, fixed.place)[0])
+    assert found["fixed", "many", "sensed"] == pytest.approx(stats.spearmanr(fixed.white, -fixed.slope)[0])
     assert found["fixed", "many", "helps"] == pytest.approx((fixed.z < -2).mean())
     assert found["tuned", "many", "large"] == 0 and found["tuned", "few", "harms"] == 1
     assert acted_on(rows.assign(error_tuned=1.0)).empty
@@ -170,6 +185,9 @@ def test_planted_cells_of_istar_lie_at_the_middle_of_their_block(rng):
         (7, False, dict(follow=12.0)),
         (8, True, {}),
         (8, False, dict(few_harm=0.1)),
+        (9, True, dict(wander=0.3)),
+        (9, False, dict(senses=0.0)),
+        (9, False, dict(senses=-1.0, wander=0.3)),
     ],
 )
 def test_every_judge_says_yes_and_no(rng, which, held, change):

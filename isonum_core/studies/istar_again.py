@@ -33,7 +33,7 @@ from isonum_core.studies.istar import BUDGETS, Istar, rows_of, task
 from isonum_core.studies.istar_forecast import adam_penalty, alignment
 from isonum_core.studies.istar_stack import Way, path_length
 from isonum_core.studies.istar_verdicts import cells, effects, enough, forecasts
-from isonum_core.studies.proxy_readouts import Taught, place, slope_at_one
+from isonum_core.studies.proxy_readouts import place, slope_at_one
 from isonum_core.theory.readout import aligned, gcv, istar_effect, ridge
 
 BLOCKS = ("b0-6", "b1-4", "b2-8", "b6-14", "b12-24", "b14-22", "b18-32", "b22-28", "b28-32")
@@ -70,7 +70,7 @@ def run(config: Istar, device: str = "cpu") -> list[dict]:
     for target, step in {(row["target"], row["step"]) for row in rows}:
         states, y = h[: config.n].cpu(), noised[target][: config.n].cpu()
         kappa = adam_penalty(alignment(states, y), pace.batch, path_length(pace.rate, pace.steps, step)) / SPEED
-        taught = Taught.of(states, y[:, None]).cloud
+        taught = aligned(states, y[:, None])
         found = dict(second=second_forecast(states, y, kappa, target in noisy), place=float(place(taught)))
         found |= dict(slope=slope_at_one(taught, lambda l, kappa=kappa: ridge(kappa)))
         said[target, step] = {name: float(f"{value:.4g}") for name, value in found.items()}

@@ -56,7 +56,10 @@ class Elsewhere(NamedTuple):
     def rows(self) -> pd.DataFrame:
         """Both in the columns of `istar_controls`: n is the group, target what its seeds share, an error exp(NLL)."""
         text = self.text.assign(n=np.where(self.text.model == "smollm2", "smollm2", self.text.task))
-        both = pd.concat([text.rename(columns={"task": "target"}), self.scratch.assign(n="scratch", target="words")])
+        both = pd.concat(
+            [text.rename(columns={"task": "target"}), self.scratch.assign(n="scratch", target="words")],
+            ignore_index=True,
+        )
         return both.assign(error=np.exp(both.nll), train=np.exp(both.train))
 
 
@@ -76,7 +79,7 @@ def on_top_of_stopping(found: Elsewhere) -> pd.DataFrame:
     """
     rows = found.rows
     picks = {"last": rows.groupby(RUN).step.idxmax(), "best": rows.groupby(RUN).valid.idxmin()}
-    marked = pd.concat([rows.reset_index(drop=True).loc[at].assign(stop=stop) for stop, at in picks.items()])
+    marked = pd.concat([rows.loc[at].assign(stop=stop) for stop, at in picks.items()])
     parts = {}
     for ways, own in (
         (WAYS_ON_TEXT, marked[marked.n != "scratch"]),
@@ -105,7 +108,7 @@ def shifted(found: Elsewhere, value: str, arm: str, weight: float) -> pd.DataFra
     """How a value after the last step differs under an arm from that without: a row a group."""
     rows = found.rows
     end = rows[rows.step == rows.groupby("n").step.transform("max")].set_index(["n", "target", "seed"])
-    return over_pairs(end[(end.arm == arm) & (end.value == weight)][value] - end[end.arm == "none"][value])
+    return over_pairs((end[(end.arm == arm) & (end.value == weight)][value] - end[end.arm == "none"][value]).dropna())
 
 
 def _none_is_better(found: Elsewhere) -> Verdict:
@@ -121,7 +124,7 @@ def _little(found: Elsewhere) -> Verdict:
 
 
 def _mean_falls(found: Elsewhere) -> Verdict:
-    rows = shifted(found, "mean_share", "mean_share", 5.0).drop(index="scratch", errors="ignore")
+    rows = shifted(found, "mean_share", "mean_share", 5.0)
     words = "; ".join(f"{group}: {_printed(row)}" for group, row in rows.iterrows())
     return Verdict(decided((rows.high < 0).all(), *rows.high), words)
 

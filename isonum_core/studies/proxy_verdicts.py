@@ -177,9 +177,9 @@ def istar_acted(istar: pd.DataFrame, d: int = 32) -> pd.DataFrame:
 
 
 def whitening(acted: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
-    """By (readout, amount, what): Spearman's `rho` of white with place, `sensed` with minus the slope, and how far this is
-    `ahead` of the size of rho; shares that it helps, harms (|z| > 2 as if each stood alone) and that change by more than
-    a tenth, `large`."""
+    """By (readout, amount, what): Spearman's `rho` of white with place, `sensed` with minus the slope, and how far this
+    is `ahead` of the size of rho; shares that it helps, harms (|z| > 2 as if each stood alone) and that change by more
+    than a tenth, `large`."""
     groups = acted.groupby(["readout", "amount"])
 
     def numbers(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
