@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from test_istar_verdicts import made as made_istar
+from test_istar_again import made as made_istar
 
 from isonum_core.lab.expectation import judged
 from isonum_core.studies.proxy import ACTED, ENDS, SERIES, TEXTS, WAYS
@@ -155,12 +155,12 @@ def test_whitening_is_told_by_read_out_and_amount(rng):
     assert acted_on(rows.assign(error_tuned=1.0)).empty
 
 
-def test_planted_cells_of_istar_lie_at_the_middle_of_their_block(rng):
-    found = istar_acted(made_istar(rng)).set_index(["target", "ratio"])
-    assert found.place["b0-2", 4.0] == pytest.approx(1 - 1 / 32) and found.place["b20-32", 16.0] == pytest.approx(
-        6 / 32
-    )
-    assert len(found) == 5 * 2 and found.white["b0-2", 4.0] > 0 and found.z["b0-2", 4.0] > 2
+def test_cells_of_istar_have_the_mean_place_and_slope_of_their_seeds(rng):
+    table = made_istar(rng)
+    table = table.assign(place=table.seed / 4, slope=-table.seed)
+    found = istar_acted(table).set_index(["target", "ratio"])
+    assert len(found) == 9 * 2 and set(found.place) == {1.5 / 4} and set(found.slope) == {-1.5}
+    assert found.white["b0-4", 4.0] > 0 > found.white["far", 16.0] and found.z["b0-4", 4.0] > 2
 
 
 @pytest.mark.parametrize(

@@ -164,16 +164,17 @@ def acted_on(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def istar_acted(istar: pd.DataFrame, d: int = 32) -> pd.DataFrame:
-    """The planted cells of study `istar`, held out, last layer, last step, weight 0.3, in the form of `acted_on`.
+def istar_acted(again: pd.DataFrame, d: int = 32) -> pd.DataFrame:
+    """The cells of study `istar_again` at weight 0.3 after the last step, in the form of `acted_on`.
 
-    `place` is that of the middle of the block in which the target was planted.
+    place and slope are means over seeds; z is the mean effect over its standard error.
     """
-    found = istar_verdicts.cells(istar_verdicts.effects(istar[(istar.part == "held") & (istar.depth == "last")]))
-    found = found[(found.weight == 0.3) & (found.step == found.step.max()) & found.target.str.match(r"b\d")]
-    ends = found.target.str.extract(r"b(\d+)-(\d+)").astype(float)
-    z = found.effect / found.sd * istar[istar.part == "held"].seed.nunique() ** 0.5
-    return found.assign(ratio=found.n / d, place=1 - ends.mean(axis=1) / d, white=found.effect, z=z)
+    found = istar_verdicts.effects(again)
+    found = found[(found.weight == 0.3) & (found.step == found.step.max())]
+    means = found.groupby(istar_verdicts.CELL)[["place", "slope"]].mean()
+    cells = istar_verdicts.cells(found).join(means, on=istar_verdicts.CELL)
+    z = cells.effect / cells.sd * found.groupby(istar_verdicts.CELL).seed.nunique().to_numpy() ** 0.5
+    return cells.assign(ratio=cells.n / d, white=cells.effect, z=z)
 
 
 def whitening(acted: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:

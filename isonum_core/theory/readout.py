@@ -17,7 +17,7 @@ is corrected by itself. A preconditioner's sign follows alignment: Amari et al. 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -102,6 +102,17 @@ def aligned(h: Float[Tensor, "n d"], y: Float[Tensor, "k m"], intercept: bool = 
         raise IsonumError("states that vary were expected, got equal rows. A constant has nothing to read.")
     spectrum, basis = spectrum[seen], basis[:, seen]
     return Aligned(basis * (spectrum * freedom).sqrt() if n < d else h @ basis, y, spectrum, freedom)
+
+
+def reshaped(a: Aligned, p: float) -> Aligned:
+    """The rows of H U diag(l^((p - 1) / 2)) U^T, at the same mean eigenvalue: p = 1 as they are, 0 whitened.
+
+    `leave_one_out` of these less that of `a`, row by row, is what reshaping would change; with `spread` it has its
+    interval.
+    """
+    l = a.spectrum**p
+    l = l * (a.spectrum.sum() / l.sum())
+    return replace(a, states=a.states * (l / a.spectrum).sqrt(), spectrum=l)
 
 
 def left_out(a: Aligned, penalties: Complex[Tensor, " J"]) -> Complex[Tensor, "n m J"]:

@@ -1,0 +1,52 @@
+"""What choosing a site by a number without labels costs: from where it is lowest to where it is highest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from isonum_core.statistics.intervals import crossed_intervals
+from isonum_core.studies.proxy_verdicts import CELL, FACTORS, LEAST, SKILL
+
+NINE = {
+    "iso_score": "IsoScore",
+    "mean_cosine": "mean cosine",
+    "partition": "partition isotropy",
+    "two_nn": "TwoNN",
+    "rank_me": "RankMe",
+    "effective_rank": "matrix entropy",
+    "alpha": "α-ReQ",
+    "self_cluster": "Self-Cluster",
+    "top_share": "top-dimension share",
+}
+PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def excess(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell of `proxy_verdicts` with skill and number: log error over that of the cell's best site at PLACES.
+
+    A place is the rank of a site by the number, 0 where it is lowest and 1 where it is highest, linear between sites.
+    A cell with a gap in a number, or in which the number does not vary, has no row of it. "loo" is in it too.
+    """
+    found = []
+    for key, part in rows.groupby([*CELL, "kind"]):
+        if len(part) < LEAST or not part.error_tuned.min() < SKILL:
+            continue
+        over = part.log_error - part.log_error.min()
+        for number in (*NINE, "loo"):
+            if part[number].notna().all() and part[number].nunique() > 1:
+                ordered = over.to_numpy()[np.argsort(part[number].to_numpy(), kind="stable")]
+                at = np.interp(PLACES, np.linspace(0, 1, len(part)), ordered)
+                found.append((*key, number, *at))
+    return pd.DataFrame(found, columns=[*CELL, "kind", "number", *PLACES])
+
+
+def along_rank(rows: pd.DataFrame, rng: np.random.Generator, draws: int = 300) -> pd.DataFrame:
+    """Means of `excess` over cells by (kind, number, place), with intervals crossed over networks, worlds, targets."""
+    each = excess(rows)
+    parts = {}
+    for key, own in each.groupby(["kind", "number"]):
+        parts[key] = crossed_intervals(
+            own[[*FACTORS, *PLACES]], lambda t: {p: t[p].mean() for p in PLACES}, rng, FACTORS, draws
+        )
+    return pd.concat(parts, names=["kind", "number", "place"])
