@@ -35,6 +35,7 @@ from isonum_core.theory.readout import (
     gcv,
     leave_one_out,
     left_out,
+    reshaped,
     ridge,
     spectral_risk,
 )
