@@ -380,7 +380,9 @@ def test_where_nothing_can_be_told_nothing_is_said(capsys, folder_of, tmp_path):
     (tmp_path / "x").write_text("cat")
     status, out, _ = _run(capsys, folder_of("gpt2"), "--text", tmp_path / "x")
     assert (
-        status == 0 and "the mean half is off at 0 (untold at 5)" in out and out.rstrip().endswith("What is isotropy?")
+        status == 0
+        and "off the origin (mean half) at 0 (untold at 5)" in out
+        and out.rstrip().endswith("What is isotropy?")
     )
 
 

@@ -157,8 +157,8 @@ def test_fewer_rows_than_numbers_by_far_get_a_word():
 
 def _word(found):
     """Of both halves: off, fine or unknown."""
-    halves = found.verdict[0].split("; the spectral half ")
-    return tuple("off" if " off" in h else "unknown" if "cannot" in h else "fine" for h in halves)
+    halves = found.verdict[0].split("; spectral half: ")
+    return tuple("off" if " off" in h or "uneven" in h else "unknown" if "cannot" in h else "fine" for h in halves)
 
 
 @pytest.mark.parametrize(("n", "d"), [(20, 4), (60, 60), (50, 300), (400, 10)])
@@ -189,7 +189,7 @@ def test_the_verdict_gives_the_numbers_and_the_null():
     assert len(found.verdict) == 2
     share = found.values["mean_share"]
     assert (
-        f"The mean half is off (the mean carries {share:.2%} of the mean squared length, by chance 0.25%)"
+        f"Mean half: rows lie off the origin (the mean carries {share:.2%} of the mean squared length, by chance 0.25%)"
         in (found.verdict[0])
     )
     assert "of 10 directions)" in found.verdict[0]
@@ -206,7 +206,7 @@ def test_sinks_are_counted_and_both_halves_told_without_them():
     clean = report(x[rest], ["mean_share", "isoscore_unbiased"])
     assert found.sinks == sinks and found.without_sinks == {"n": 297, **clean.values}
     assert _word(found) == ("fine", "off")
-    assert "median: 3, the first at row 5 (from 0). Without: The mean half is as in a centred cloud" in found.verdict[1]
+    assert "median: 3, the first at row 5 (from 0). Without: Mean half: rows lie around the origin" in found.verdict[1]
     assert "the spectral half is as in an even cloud" in found.verdict[1]
     assert found.verdict[1].endswith(CHAPTERS["spectral"])
 

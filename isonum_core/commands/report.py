@@ -170,7 +170,7 @@ def _defined(m: Moments, names: Collection[str], points: Mapping[str, Callable[[
 def _halves(m: Moments) -> tuple[tuple[bool | None, bool | None], str]:
     """Which half is off against its null: mean and spectral, None where that cannot be told; and a sentence."""
     (mean_off, mean), (spectrum_off, spectrum) = _mean_half(m), _spectral_half(m)
-    return (mean_off, spectrum_off), f"The mean half {mean}; the spectral half {spectrum}."
+    return (mean_off, spectrum_off), f"Mean half: {mean}; spectral half: {spectrum}."
 
 
 def _mean_half(m: Moments) -> tuple[bool | None, str]:
@@ -181,14 +181,15 @@ def _mean_half(m: Moments) -> tuple[bool | None, str]:
         return None, f"cannot be told from n = {m.n}" + " rows that do not differ" * (m.n > 1)
     # n |mean|^2 / tr C has mean 1 and variance 2 / PR where the law has mean zero: four standard deviations
     off = share * m.n > (1 - share) * (1 + 4 * math.sqrt(2 / pr))
-    word = "is as in a centred cloud" if not off else "is off" if share >= SLIGHT else "is slightly off"
+    far = "slightly off" if share < SLIGHT else "off"
+    word = f"rows lie {far if off else 'around'} the origin"
     return off, f"{word} (the mean carries {share:.2%} of the mean squared length, by chance {1 / (m.n + 1):.2%})"
 
 
 def _spectral_half(m: Moments) -> tuple[bool | None, str]:
     """Whether the variance is less even than n independent rows explain, None where that cannot be told; the words."""
     if m.d == 1:
-        return None, "is one direction alone"
+        return None, "there is one direction alone"
     try:
         pr, plain = (float(SCORES[f"participation_ratio{name}"].function(m)) for name in ("_unbiased", ""))
     except IsonumError:
@@ -199,5 +200,6 @@ def _spectral_half(m: Moments) -> tuple[bool | None, str]:
     off = m.d / pr - 1 > noise
     if not off and noise > 0.5:
         return None, f"cannot be told: too few rows carry its variance (n = {m.n})"
-    word = "is as in an even cloud" if not off else "is off" if (pr - 1) / (m.d - 1) < 1 - SLIGHT else "is slightly off"
-    return off, f"{word} (the variance fills about {min(max(pr, 1.0), m.d):.3g} of {m.d} directions)"
+    far = "slightly uneven" if (pr - 1) / (m.d - 1) >= 1 - SLIGHT else "uneven"
+    word = f"variance is {far if off else 'even'}"
+    return off, f"{word} (it fills about {min(max(pr, 1.0), m.d):.3g} of {m.d} directions)"

@@ -123,8 +123,9 @@ def _summary(found: dict[int | str | None, Report], kind: str) -> list[str]:
     off = [any(f) or (None if None in f else False) for f in flags]
     return [
         words.rstrip(".") + ".",
-        f"{'Without them, beside' if far else 'Beside'} independent rows, the mean half is off at {mean} and the "
-        f"spectral half at {spectral} {of}. Rows of one text depend on each other: a small excess says nothing. "
+        f"{'Without them, beside' if far else 'Beside'} independent rows, states lie off the origin (mean half) at "
+        f"{mean} and their variance is uneven (spectral half) at {spectral} {of}. Rows of one text depend on each "
+        "other: a small excess says nothing. "
         f"Read next: {read_next(*off, bool(far))}",
     ]
 
