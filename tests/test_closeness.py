@@ -15,6 +15,7 @@ from isonum_core.studies.closeness import (
     changes,
     every_relation,
     gated,
+    held_fixed,
     least_found,
     measures_of,
     points,
@@ -112,6 +113,8 @@ def test_relations_are_spearman_between_families_and_differences_are_signed():
         for x in ("ratio_one", name)
     ]
     assert found.rho["given entropy"] == pytest.approx(np.corrcoef(*residual)[0, 1])
+    left = held_fixed(p, "ratio_one", name, "entropy_one", np.random.default_rng(0), draws=100)
+    assert left.rho == pytest.approx(found.rho["given entropy"]) and -1 <= left.low < left.rho < left.high <= 1
     assert found.p["trained"] < 0.001 and found.families.unique() == [20] and np.isnan(found.p["untrained"])
     with pytest.raises(IsonumError, match="got 4"):
         site_relations(p[p.family.isin(["f0", "f1", "f2", "f3"])], "ratio", np.random.default_rng(0), [name])

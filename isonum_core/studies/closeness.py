@@ -119,6 +119,24 @@ def every_relation(points: pd.DataFrame, rng: np.random.Generator, draws: int = 
     return found.assign(p_holm=found.groupby(together).p.transform(lambda p: holm(p) if p.notna().all() else p))
 
 
+def held_fixed(
+    points: pd.DataFrame, error: str, measure: str, given: str, rng: np.random.Generator, draws: int = 300
+) -> pd.Series:
+    """What is left of a measure's rank correlation with an error, over families, where `given` is held fixed.
+
+    `rho`, in [-1, 1], with `low` and `high`, the 95 % crossed bootstrap over families and seeds. Points that lack one
+    of the three numbers are dropped.
+    """
+    names = [error, measure, given]
+
+    def numbers(rows: pd.DataFrame) -> dict[str, float]:
+        r = correlations(ranks_between(rows, names))
+        return {"rho": partial_correlation(float(r[0, 1]), float(r[0, 2]), float(r[1, 2]))}
+
+    kept = gated(points, error)[[*KEYS, *names]].dropna()
+    return crossed_intervals(kept, numbers, rng, draws=draws).rename(columns={"value": "rho"}).iloc[0]
+
+
 def changes(points: pd.DataFrame) -> pd.DataFrame:
     """What training does: trained minus twin, mean over seeds. Rows are families, columns measures at sites."""
     moved = {name: points[name] - points[name + TWIN] for name in measures_of(points)}

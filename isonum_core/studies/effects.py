@@ -10,16 +10,6 @@ from isonum_core.errors import IsonumError
 from isonum_core.studies.learnt import HALVES
 
 
-def dose_curves(table: pd.DataFrame) -> pd.DataFrame:
-    """One row for each model, family, trained, half and knob: mean, lowest and highest of the seeds, and how many.
-
-    A knob under which the measure is undefined for every seed (constant series) has no row.
-    """
-    long = _long(table).dropna(subset="value")
-    groups = long.groupby(["model", "family", "trained", "half", "knob"], sort=False)
-    return groups.value.agg(mean="mean", lowest="min", highest="max", seeds="count").reset_index()
-
-
 def knob_effects(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each model, family, trained and half: how far, and in which direction, the knob moves the half.
 
@@ -48,31 +38,21 @@ def knob_effects(table: pd.DataFrame) -> pd.DataFrame:
 def compared(effects: pd.DataFrame) -> dict[str, int | float]:
     """One model's `knob_effects` in numbers: the two halves beside each other, and the trained network beside its twin.
 
-    clear: families where both halves have a direction (|rho| >= .5), `opposite` of which they are not the same one;
-    together: Spearman over families of how far the knob moves either; larger_*: families on which it moves the trained
-    half further than the twin's. On the other `shrunk` of IsoScore, `twice` have a direction in both networks, and on
-    `reversed` of these it is not the same one.
+    clear: families where both halves of the trained network have a direction (|rho| >= .5), `opposite` of which they
+    are not the same one; clear_* and opposite_*: the same of one half, trained and untrained; together: Spearman over
+    families of how far the knob moves either half.
     """
     wide = effects.pivot(index="family", columns=["trained", "half"], values=["rho", "span"])
-    rho, span = wide["rho"], wide["span"]
-    larger = span[True] > span[False]
-    clear, shrunk = _directed(rho[True]), rho.xs("iso_score", axis=1, level="half")[~larger.iso_score]
-    twice, together = _directed(shrunk), span[True].mean_cosine.corr(span[True].iso_score, method="spearman")
-    found = dict(clear=len(clear), opposite=_opposed(clear), together=float(together))
-    found |= larger.sum().add_prefix("larger_").to_dict()
-    return found | dict(shrunk=len(shrunk), twice=len(twice), reversed=_opposed(twice))
+    rho, span = wide["rho"], wide["span"][True]
+    pairs = {"": rho[True]} | {f"_{half}": rho.xs(half, axis=1, level="half") for half in HALVES}
+    clear = {name: np.sign(pair[(pair.abs() >= 0.5).all(axis=1)]) for name, pair in pairs.items()}
+    found = {f"clear{name}": len(pair) for name, pair in clear.items()}
+    found |= {f"opposite{name}": int((pair.iloc[:, 0] != pair.iloc[:, 1]).sum()) for name, pair in clear.items()}
+    return found | dict(together=float(span.mean_cosine.corr(span.iso_score, method="spearman")))
 
 
 def _long(table: pd.DataFrame) -> pd.DataFrame:
     return table.melt(["model", "family", "trained", "seed", "knob"], list(HALVES), "half")
-
-
-def _directed(rho: pd.DataFrame) -> pd.DataFrame:
-    return rho[(rho.abs() >= 0.5).all(axis=1)]
-
-
-def _opposed(rho: pd.DataFrame) -> int:
-    return int((np.sign(rho.iloc[:, 0]) != np.sign(rho.iloc[:, 1])).sum())
 
 
 def _rho(rows: pd.DataFrame) -> float:
