@@ -328,6 +328,13 @@ def test_on_paper_stands_the_text_and_nothing_else(tab, server):
     assert tab.evaluate(shown.format(".paper-address")) == ["paper-address"]
 
 
+def test_the_short_answer_prints_on_two_pages(tab, server):
+    tab.goto(server + "book/whiten.html")
+    tab.evaluate("MathJax.startup.document.lazyTypesetAll()")
+    paper = tab.pdf(format="A4", margin=dict.fromkeys(["top", "bottom", "left", "right"], "1cm"))  # as browsers do
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 2
+
+
 def test_the_lost_page_and_the_sitemap_lead_to_pages_that_exist():
     base = re.search(r'<link rel="canonical" href="(.*)book/index.html"', (SITE / "book" / "index.html").read_text())[1]
     links = re.findall(r'href="([^"]*)"', (SITE / "404.html").read_text())
