@@ -151,11 +151,9 @@ def provenance(**facts: Any) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class CitableFigure:
-    """A finished figure: its files as base64 text, its provenance, and caption and alternative text if it has them."""
+    """A finished figure: its files as base64 text, and its provenance. Its words stand in the chapter."""
 
     id: str
-    caption: str
-    alt: str
     files: dict[str, str]
     provenance: dict
 
@@ -165,32 +163,26 @@ class CitableFigure:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         source = f"data:image/png;base64,{self.files['png']}"
-        alt = self.alt.replace("&", "&amp;").replace('"', "&quot;")
         return {
             MIME: {field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
-            "text/html": f'<figure><img src="{source}" alt="{alt}" style="max-width: 100%; width: 640px">'
-            f"<figcaption>{self.caption}</figcaption></figure>",
-            "text/plain": f"{self.id}: {self.caption}".removesuffix(": "),
+            "text/html": f'<figure><img src="{source}" alt="{self.id}" style="max-width: 100%; width: 640px"></figure>',
+            "text/plain": self.id,
         }
 
 
-def citable(
-    fig: Figure, id: str, *, data: pd.DataFrame, caption: str = "", alt: str = "", **facts: Any
-) -> CitableFigure:
+def citable(fig: Figure, id: str, *, data: pd.DataFrame, **facts: Any) -> CitableFigure:
     """Freeze a figure with the numbers it shows and what made them. Last expression of a cell; closes the figure.
 
     id       "fig-", then small letters, digits and hyphens: the figure's address, its name in the text, its files' name
     data     a tidy table of exactly what is drawn; it becomes the CSV (ten significant digits)
-    caption  Markdown with $...$: a sentence that states the finding, then n, d, model, data, seeds, profile
-    alt      what is seen, in plain words, for someone who does not see it
     facts    n=..., d=..., seeds=[...], model=..., config=dataclass...: into the provenance
 
-    In a chapter caption and alt stand below the cell, in the directive {caption}; here, where there is no such text.
+    Caption and alternative text stand below the cell, in the directive {caption}.
 
     Holds SVG (light and dark), PDF, PNG, CSV and the provenance as JSON. The same input gives the same bytes of all but
-    the last on one platform. IsonumError when id, caption, alt or data cannot be published.
+    the last on one platform. IsonumError when id or data cannot be published.
     """
-    caption, alt = _checked(id, data, caption, alt)
+    _check(id, data)
     record = provenance(**facts)
     files = {}
     for word in fig.findobj(Text):
@@ -210,35 +202,16 @@ def citable(
     files["dark.svg"] = dark_svg(files["svg"].decode()).encode()
     files["csv"] = data.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode()
     files["json"] = (json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
-    return CitableFigure(id, caption, alt, {k: base64.b64encode(v).decode() for k, v in files.items()}, record)
+    return CitableFigure(id, {k: base64.b64encode(v).decode() for k, v in files.items()}, record)
 
 
-def _checked(id: str, data: pd.DataFrame, caption: str, alt: str) -> tuple[str, str]:
-    """Caption and alternative text as one line each, or an IsonumError that says what is missing."""
+def _check(id: str, data: pd.DataFrame) -> None:
     if not re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", id):
         raise IsonumError(f'A figure id is "fig-" and small letters, digits or hyphens, got {id!r}. Rename it.')
-    for name, text in (("caption", caption), ("alt", alt)) if caption or alt else ():
-        if not text.strip():
-            raise IsonumError(f"{id} needs its {name}, got empty text. Write what the figure shows.")
-        # "\tau" in a plain string is a tab and "au": LaTeX written without r"..." shows up as such a character.
-        if bad := re.search(r"[\x00-\x08\x0b-\x1f\t]", text):
-            raise IsonumError(
-                f'The {name} of {id} holds the control character {bad.group()!r}. Use a raw string, r"...".'
-            )
-    caption, alt = " ".join(caption.split()), " ".join(alt.split())
-    if caption and not re.search(r"[.!?][)*_\"'”]*$", caption):
-        raise IsonumError(
-            f"The caption of {id} should be sentences and end with a full stop, got {caption!r}. Finish it."
-        )
-    if len(re.findall(r"(?<!\\)\$", caption)) % 2:
-        raise IsonumError(f"The caption of {id} has an odd number of $ signs, got {caption!r}. Close the formula.")
-    if "$" in alt or (alt and alt == caption):
-        raise IsonumError(f"The alt text of {id} is read aloud: plain words, no $, not the caption; got {alt!r}.")
     if data.empty:
         raise IsonumError(f"{id} needs its data, got a table without rows. Pass exactly what is drawn.")
     if data.index.nlevels > 1 or data.index.name is not None or not pd.api.types.is_integer_dtype(data.index):
         raise IsonumError(f"The data of {id} hold values in the index, which the CSV drops. Call reset_index() first.")
-    return caption, alt
 
 
 def _plain(value: Any) -> Any:

@@ -197,12 +197,6 @@ def test_a_caption_that_cannot_be_published_stops_the_build(tmp_path, change, re
     assert status != 0 and reason in complaint
 
 
-def test_a_caption_may_travel_with_its_figure(tmp_path):
-    status, complaint = build(tmp_path, figure(caption="It *falls*.", alt="A line."), words="")
-    assert status == 0, complaint
-    assert "<em>falls</em>" in (tmp_path / "_build" / "html" / "book" / "chapter.html").read_text()
-
-
 def test_index_and_permanent_address_lead_to_the_figure(site):
     assert 'href="chapter.html#fig-line"' in (site / "book" / "figures.html").read_text()
     assert "tex-chtml.js" in (site / "book" / "figures.html").read_text()

@@ -35,7 +35,6 @@ from isonum_core.figures import (
 )
 
 TABLE = pd.DataFrame({"n": [1, 2, 3], "score": [0.1, 1 / 3, 0.5]})
-WORDS = {"caption": r"It rises with $\alpha$. Then $n = 3$.", "alt": "A line that rises."}
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +56,7 @@ def line():
 
 
 def test_the_same_figure_has_the_same_bytes():
-    first, second = (citable(line(), "fig-line", data=TABLE, **WORDS, seeds=[0]) for _ in range(2))
+    first, second = (citable(line(), "fig-line", data=TABLE, seeds=[0]) for _ in range(2))
     assert set(first.files) == {"svg", "dark.svg", "pdf", "png", "csv", "json"}
     assert first == second
     for kind in ("svg", "pdf", "png"):
@@ -65,29 +64,24 @@ def test_the_same_figure_has_the_same_bytes():
 
 
 def test_the_csv_is_the_data():
-    made = citable(line(), "fig-line", data=TABLE, **WORDS)
+    made = citable(line(), "fig-line", data=TABLE)
     back = pd.read_csv(io.BytesIO(made.bytes("csv")))
     # ten significant digits are written
     pd.testing.assert_frame_equal(back, TABLE, rtol=1e-9)
 
 
 def test_the_figure_is_closed():
-    citable(line(), "fig-line", data=TABLE, **WORDS)
+    citable(line(), "fig-line", data=TABLE)
     assert plt.get_fignums() == []
 
 
-def test_an_output_holds_everything_and_shows_picture_and_caption_in_jupyter():
-    made = citable(line(), "fig-line", data=TABLE, **WORDS, n=3)
+def test_an_output_holds_everything_and_shows_the_picture_in_jupyter():
+    made = citable(line(), "fig-line", data=TABLE, n=3)
     bundle = made._repr_mimebundle_()
     assert json.loads(json.dumps(bundle[MIME]))["files"] == made.files
-    assert made.caption in bundle["text/html"] and made.files["png"] in bundle["text/html"]
-    assert 'alt="A line that rises."' in bundle["text/html"]
+    assert 'alt="fig-line"' in bundle["text/html"] and made.files["png"] in bundle["text/html"]
+    assert bundle["text/plain"] == "fig-line"
     assert json.loads(made.bytes("json")) == made.provenance
-
-
-def test_a_figure_whose_caption_stands_in_the_text_has_none_of_its_own():
-    made = citable(line(), "fig-line", data=TABLE)
-    assert (made.caption, made.alt) == ("", "") and made._repr_mimebundle_()["text/plain"] == "fig-line"
 
 
 def test_provenance_says_where_from():
@@ -106,13 +100,6 @@ def test_provenance_says_where_from():
 REFUSED = {
     "id without fig-": ({"id": "line"}, "fig-"),
     "id in capitals": ({"id": "fig-Line"}, "small letters"),
-    "no caption": ({"caption": " "}, "needs its caption"),
-    "caption without an end": ({"caption": "It rises"}, "full stop"),
-    "caption with an open formula": ({"caption": "It rises with $n."}, "odd number"),
-    "caption with a tab for tau": ({"caption": "It rises with $\tau$."}, "raw string"),
-    "no alternative text": ({"alt": ""}, "needs its alt"),
-    "alternative text in TeX": ({"alt": "A line of $n$"}, "plain words"),
-    "alternative text that repeats the caption": ({"alt": WORDS["caption"].replace("$", "")}, None),
     "no rows": ({"data": TABLE.iloc[:0]}, "without rows"),
     "values in the index": ({"data": TABLE.set_index("n")}, "reset_index"),
     "values in a nameless index": ({"data": TABLE.set_axis(["a", "b", "c"])}, "reset_index"),
@@ -123,10 +110,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("change, words", REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_published_is_refused_with_a_sentence(change, words):
-    given = {"fig": line(), "id": "fig-line", "data": TABLE, **WORDS} | change
-    if words is None:
-        given["caption"] = given["alt"]
-        words = "not the caption"
+    given = {"fig": line(), "id": "fig-line", "data": TABLE} | change
     with pytest.raises(IsonumError, match=re.escape(words)):
         citable(**given)
 
@@ -160,7 +144,7 @@ def test_letters_in_a_colour_of_the_palette_are_dark_enough_to_read():
     for i, colour in enumerate(PALETTE):
         ax.text(0, i / 6, "word", color=colour)
         ax.plot([0, 1], [i, i], color=colour)
-    made = citable(fig, "fig-letters", data=TABLE, **WORDS)
+    made = citable(fig, "fig-letters", data=TABLE)
     assert min(contrast(text.get_color(), PAPER) for text in ax.texts) >= 4.5  # WCAG 2.1, 1.4.3
     assert [line.get_color() for line in ax.lines] == list(PALETTE)
     seen = set(re.findall("#[0-9a-f]{6}", made.bytes("dark.svg").decode()))
@@ -195,7 +179,7 @@ def test_the_dark_drawing_exchanges_only_the_colours_of_the_theme():
     ax.pcolormesh(values)
     ax.plot([0, 1], [0, 1])
     ax.grid()
-    made = citable(fig, "fig-map", data=pd.DataFrame(values), **WORDS)
+    made = citable(fig, "fig-map", data=pd.DataFrame(values))
     light, dark = (made.bytes(kind).decode() for kind in ("svg", "dark.svg"))
     ours = {*DARK, *DARK.values()}
     assert [c for c in re.findall("#[0-9a-f]{6}", light) if c not in ours] == [

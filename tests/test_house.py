@@ -23,13 +23,13 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3554,
+    SMALL: 3538,
     ("worlds",): 1848,
     ("networks",): 1840,
     ("statistics",): 383,
     ("lab",): 670,
-    ("studies",): 6942,
-    ("commands", "__main__"): 1874,
+    ("studies",): 7313,
+    ("commands", "__main__"): 1877,
 }
 # What every study is made of, so every study's file has it.
 CONTRACT = {"grid", "run", "provisional"}
@@ -141,8 +141,7 @@ def test_a_caption_stands_in_the_text_below_the_cell_of_its_figure(path):
     for cell, below in itertools.pairwise(cells):
         if cell.cell_type == "code" and (id := re.search(r'^citable\(\s*fig, "([^"]+)"', cell.source, re.MULTILINE)):
             drawn += 1
-            own = re.search(r"^    caption=", cell.source, re.MULTILINE)
-            assert own or below.source.startswith(f"```{{caption}} {id[1]}\n:alt: "), id[1]
+            assert below.source.startswith(f"```{{caption}} {id[1]}\n:alt: "), id[1]
     assert drawn == sum(len(re.findall(r"^citable\(", cell.source, re.MULTILINE)) for cell in cells)
 
 

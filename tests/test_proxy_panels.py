@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from test_istar_again import made as made_istar
 
-from isonum_core.studies.proxy_panels import NINE, PLACES, along_rank, excess
+from isonum_core.studies.proxy_panels import NINE, PLACES, along_rank, excess, istar_acted
 
 
 def made(rng, worlds=3, sites=5):
@@ -40,3 +41,11 @@ def test_a_gap_or_a_constant_has_no_curve_and_cells_need_skill_and_sites(rng):
     assert excess(table[table.site < 3]).empty
     few = excess(table[table.kind == "text"])
     assert set(few.kind) == {"text"} and few[PLACES[0]].min() == pytest.approx(0)
+
+
+def test_cells_of_istar_have_the_mean_place_and_slope_of_their_seeds(rng):
+    table = made_istar(rng)
+    table = table.assign(place=table.seed / 4, slope=-table.seed)
+    found = istar_acted(table).set_index(["target", "ratio"])
+    assert len(found) == 9 * 2 and set(found.place) == {1.5 / 4} and set(found.slope) == {-1.5}
+    assert found.white["b0-4", 4.0] > 0 > found.white["far", 16.0] and found.z["b0-4", 4.0] > 2

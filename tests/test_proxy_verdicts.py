@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from test_istar_again import made as made_istar
 
 from isonum_core.lab.expectation import judged
 from isonum_core.studies.proxy import ACTED, ENDS, SERIES, TEXTS, WAYS
@@ -18,7 +17,6 @@ from isonum_core.studies.proxy_verdicts import (
     acted_on,
     beforehand,
     foresight,
-    istar_acted,
     judged_from,
     over_sites,
     proxies,
@@ -153,14 +151,6 @@ def test_whitening_is_told_by_read_out_and_amount(rng):
     assert found["fixed", "many", "helps"] == pytest.approx((fixed.z < -2).mean())
     assert found["tuned", "many", "large"] == 0 and found["tuned", "few", "harms"] == 1
     assert acted_on(rows.assign(error_tuned=1.0)).empty
-
-
-def test_cells_of_istar_have_the_mean_place_and_slope_of_their_seeds(rng):
-    table = made_istar(rng)
-    table = table.assign(place=table.seed / 4, slope=-table.seed)
-    found = istar_acted(table).set_index(["target", "ratio"])
-    assert len(found) == 9 * 2 and set(found.place) == {1.5 / 4} and set(found.slope) == {-1.5}
-    assert found.white["b0-4", 4.0] > 0 > found.white["far", 16.0] and found.z["b0-4", 4.0] > 2
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from isonum_core.theory.readout import (
     istar_effect,
     leave_one_out,
     left_out,
-    reshaped,
+    raised,
     ridge,
     spectral_risk,
 )
@@ -140,7 +140,7 @@ def test_reshaping_is_read_off_the_spectrum(rng, p):
 CHANGES = {
     "penalty": lambda a: (a, ridge(0.3)),
     "time": lambda a: (a, early_stopped(3.0)),
-    "reshaping": lambda a: (reshaped(a, 0.3), ridge(0.05)),
+    "reshaping": lambda a: (raised(a, 0.3), ridge(0.05)),
     "rows": lambda a: (a, ridge(0.05)),
 }
 
@@ -175,8 +175,8 @@ def test_every_change_has_an_interval_that_covers(rng, name):
 
 def test_reshaping_keeps_the_mean_eigenvalue_and_ends_where_it_says(rng):
     a = aligned(*_rows(rng, 80))
-    np.testing.assert_allclose(reshaped(a, 1.0).states, a.states, rtol=1e-12)
-    even = reshaped(a, 0.0)
+    np.testing.assert_allclose(raised(a, 1.0).states, a.states, rtol=1e-12)
+    even = raised(a, 0.0)
     np.testing.assert_allclose(even.spectrum, float(a.spectrum.mean()), rtol=1e-12)
     np.testing.assert_allclose(even.power, a.power, rtol=1e-9)
     np.testing.assert_allclose(even.states.square().sum(0) / a.freedom, even.spectrum, rtol=1e-9)

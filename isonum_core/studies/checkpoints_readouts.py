@@ -31,7 +31,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 from jaxtyping import Float, Int
 from scipy import linalg
 
@@ -270,14 +269,16 @@ def _series(levels: Int[np.ndarray, "p T"], origins: Int[np.ndarray, "o"], train
 
 @cache
 def smollm2_or_twin(trained: bool) -> Checkpoint:
-    """SmolLM2, or the same architecture with random weights."""
-    found = smollm2()
-    if trained:
-        return found
+    """SmolLM2, or its twin."""
+    return smollm2() if trained else twin_of(smollm2())
+
+
+def twin_of(checkpoint: Checkpoint) -> Checkpoint:
+    """The same architecture with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(TWIN)
-        twin = transformers.LlamaForCausalLM(found.model.config).eval()
-    return Checkpoint(twin, found.tokenizer, found.provenance)
+        twin = type(checkpoint.model)(checkpoint.model.config).eval()
+    return Checkpoint(twin, checkpoint.tokenizer, checkpoint.provenance)
 
 
 @cache

@@ -24,11 +24,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isonum_core.networks.batches import text_batches
-from isonum_core.networks.models import Checkpoint, minilm
+from isonum_core.networks.models import minilm
 from isonum_core.networks.packaged import fracast_states
 from isonum_core.networks.patched import read
 from isonum_core.networks.sites import find, listening
-from isonum_core.studies.checkpoints_readouts import TWIN, fracast_or_twin, smollm2_or_twin
+from isonum_core.studies.checkpoints_readouts import fracast_or_twin, smollm2_or_twin, twin_of
 from isonum_core.studies.istar import natural
 from isonum_core.studies.learnt import CONTEXT, RECIPES, family_of, learnt, pool_of
 from isonum_core.studies.pretraining import CONTEXT as SEEN
@@ -281,7 +281,10 @@ def net_states(
 @torch.no_grad()
 def text_states(config: Proxy, texts: list[str]) -> dict[str, Float[Tensor, "N d"]]:
     """Mean over the tokens of each text, special ones left out, at sites from the first block on."""
-    checkpoint = (minilm_or_twin if config.network == "minilm" else smollm2_or_twin)(config.trained)
+    if config.network == "minilm":
+        checkpoint = minilm() if config.trained else twin_of(minilm())
+    else:
+        checkpoint = smollm2_or_twin(config.trained)
     known = [site for site in find(checkpoint.model) if site.name not in ("embed", "logits")]
     wanted = known if config.network == "minilm" else [*known[2:-1:4], known[-1]]
     met: dict[str, list[Tensor]] = {site.name: [] for site in wanted}
@@ -294,14 +297,3 @@ def text_states(config: Proxy, texts: list[str]) -> dict[str, Float[Tensor, "N d
         with listening(wanted, receive):
             checkpoint.model.base_model(**batch)
     return {name: torch.cat(parts) for name, parts in met.items()}
-
-
-def minilm_or_twin(trained: bool) -> Checkpoint:
-    """MiniLM, or the same architecture with random weights."""
-    found = minilm()
-    if trained:
-        return found
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(TWIN)
-        twin = type(found.model)(found.model.config).eval()
-    return Checkpoint(twin, found.tokenizer, found.provenance)

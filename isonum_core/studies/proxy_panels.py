@@ -1,4 +1,4 @@
-"""What choosing a site by a number without labels costs: from where it is lowest to where it is highest."""
+"""What the figures of *When* draw: the cost of choosing a site by a number, and the cells of I-STAR on the map."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from isonum_core.statistics.intervals import crossed_intervals
+from isonum_core.studies import istar_verdicts
 from isonum_core.studies.proxy_verdicts import CELL, FACTORS, LEAST, SKILL
 
 NINE = {
@@ -50,3 +51,16 @@ def along_rank(rows: pd.DataFrame, rng: np.random.Generator, draws: int = 300) -
             own[[*FACTORS, *PLACES]], lambda t: {p: t[p].mean() for p in PLACES}, rng, FACTORS, draws
         )
     return pd.concat(parts, names=["kind", "number", "place"])
+
+
+def istar_acted(again: pd.DataFrame, d: int = 32) -> pd.DataFrame:
+    """The cells of study `istar_again` at weight 0.3 after the last step, in the form of `acted_on`.
+
+    place and slope are means over seeds; z is the mean effect over its standard error.
+    """
+    found = istar_verdicts.effects(again)
+    found = found[(found.weight == 0.3) & (found.step == found.step.max())]
+    means = found.groupby(istar_verdicts.CELL)[["place", "slope"]].mean()
+    cells = istar_verdicts.cells(found).join(means, on=istar_verdicts.CELL)
+    z = cells.effect / cells.sd * found.groupby(istar_verdicts.CELL).seed.nunique().to_numpy() ** 0.5
+    return cells.assign(ratio=cells.n / d, white=cells.effect, z=z)

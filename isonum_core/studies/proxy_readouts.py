@@ -35,7 +35,7 @@ from isonum_core.theory.readout import (
     gcv,
     leave_one_out,
     left_out,
-    reshaped,
+    raised,
     ridge,
     spectral_risk,
 )
@@ -80,7 +80,7 @@ class Taught(NamedTuple):
 
 def whitened(a: Aligned) -> Aligned:
     """The same rows with all eigenvalues equal to their mean."""
-    return reshaped(a, 0.0)
+    return raised(a, 0.0)
 
 
 def preferred(a: Aligned, readouts: list[Readout]) -> tuple[Int[Tensor, " m"], Float[Tensor, "g m"]]:
@@ -177,7 +177,7 @@ def slope_at_one(a: Aligned, readout_of: Callable[[Tensor], Readout]) -> float:
     """d log GCV / dp at p = 1: the spectrum l^p, kept at its mean. Above zero a flatter spectrum lowers the error."""
     sides = []
     for p in (1 + NEAR, 1 - NEAR):
-        l = reshaped(a, p).spectrum
+        l = raised(a, p).spectrum
         sides.append(float(gcv(a, readout_of(l), spectrum=l).log()))
     return (sides[0] - sides[1]) / (2 * NEAR)
 

@@ -6,8 +6,7 @@ of that error; then the mean over cells, and a bootstrap crossed over networks, 
 static ranking: the mean rank of a site by its error in other worlds on other targets. `given depth`: ranks less what is
 linear in depth and in the distance from the middle, in cells of six sites or more. Added after part of `held` was
 seen: `factor`, `hindsight` and `rank` of `foresight`, against which its leads look smaller. No verdict was changed.
-When all of it had been read the sensitivity to the exponent came, with the last expectation, which was written when it
-had been seen on two networks (patchtst on ar1, MiniLM on amazon); and four numbers of FREE and LABELLED.
+When all was read, four numbers came, and the sensitivity, its expectation written when two networks had been seen.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from isonum_core.lab.expectation import Expectation, Verdict
 from isonum_core.prose import interval
 from isonum_core.statistics.intervals import crossed_intervals, decided
 from isonum_core.statistics.ranks import correlations
-from isonum_core.studies import istar_verdicts
 from isonum_core.studies.proxy import ACTED, ENDS, SERIES, TEXTS, WAYS
 from isonum_core.studies.proxy_readouts import FREE, LABELLED
 
@@ -164,19 +162,6 @@ def acted_on(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def istar_acted(again: pd.DataFrame, d: int = 32) -> pd.DataFrame:
-    """The cells of study `istar_again` at weight 0.3 after the last step, in the form of `acted_on`.
-
-    place and slope are means over seeds; z is the mean effect over its standard error.
-    """
-    found = istar_verdicts.effects(again)
-    found = found[(found.weight == 0.3) & (found.step == found.step.max())]
-    means = found.groupby(istar_verdicts.CELL)[["place", "slope"]].mean()
-    cells = istar_verdicts.cells(found).join(means, on=istar_verdicts.CELL)
-    z = cells.effect / cells.sd * found.groupby(istar_verdicts.CELL).seed.nunique().to_numpy() ** 0.5
-    return cells.assign(ratio=cells.n / d, white=cells.effect, z=z)
-
-
 def whitening(acted: pd.DataFrame, rng: np.random.Generator, draws: int = DRAWS) -> pd.DataFrame:
     """By (readout, amount, what): Spearman's `rho` of white with place, `sensed` with minus the slope, and how far this
     is `ahead` of the size of rho; shares that it helps, harms (|z| > 2 as if each stood alone) and that change by more
@@ -255,16 +240,13 @@ def _change_told(found: Proxies) -> Verdict:
     return Verdict(decided(held, *rows.value), words)
 
 
-def _follows_place(found: Proxies) -> Verdict:
-    rows = found.whitening.loc[[("fixed", "many", "rho"), ("stopped", "many", "rho")]]
-    words = "; ".join(f"{readout} {_printed(row)}" for (readout, *_), row in rows.iterrows())
-    return Verdict(decided((rows.low > 0).all(), *rows.low), words)
+def _with_many(what: str):
+    def judge(found: Proxies) -> Verdict:
+        rows = found.whitening.loc[[("fixed", "many", what), ("stopped", "many", what)]]
+        words = "; ".join(f"{readout} {_printed(row)}" for (readout, *_), row in rows.iterrows())
+        return Verdict(decided((rows.low > 0).all(), *rows.low), words)
 
-
-def _sensed(found: Proxies) -> Verdict:
-    rows = found.whitening.loc[[("fixed", "many", "ahead"), ("stopped", "many", "ahead")]]
-    words = "; ".join(f"{readout} {_printed(row)}" for (readout, *_), row in rows.iterrows())
-    return Verdict(decided((rows.low > 0).all(), *rows.low), words)
+    return judge
 
 
 def _share(amount: str, what: str, holds):
@@ -303,7 +285,7 @@ EXPECTED = (
     Expectation(
         "At 12 d the log ratio that whitening makes rises with A, for the fixed ridge and for descent stopped at a "
         "fixed step: both rank correlations have an interval above zero",
-        _follows_place,
+        _with_many("rho"),
     ),
     Expectation(
         "At 12 d whitening changes the error of the tuned ridge by more than a tenth on fewer than one in ten",
@@ -313,6 +295,6 @@ EXPECTED = (
     Expectation(
         "At 12 d that log ratio goes with the sensitivity to the exponent more closely than with A: for both read-outs "
         "the lead has an interval above zero",
-        _sensed,
+        _with_many("ahead"),
     ),
 )

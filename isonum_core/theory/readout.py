@@ -104,7 +104,7 @@ def aligned(h: Float[Tensor, "n d"], y: Float[Tensor, "k m"], intercept: bool = 
     return Aligned(basis * (spectrum * freedom).sqrt() if n < d else h @ basis, y, spectrum, freedom)
 
 
-def reshaped(a: Aligned, p: float) -> Aligned:
+def raised(a: Aligned, p: float) -> Aligned:
     """The rows of H U diag(l^((p - 1) / 2)) U^T, at the same mean eigenvalue: p = 1 as they are, 0 whitened.
 
     `leave_one_out` of these less that of `a`, row by row, is what reshaping would change; with `spread` it has its

@@ -38,8 +38,6 @@ class FigureRenderer:
             renderer.write_file(["figures", payload["id"], f"{payload['id']}.{kind}"], content, overwrite=True)
         figure = figure_node(payload["id"], parser, data.line)
         waiting(parser.sphinx_env)[payload["id"]] = (payload, files, figure, parser)
-        if payload.get("caption"):
-            finish(waiting(parser.sphinx_env).pop(payload["id"]), payload["caption"], payload["alt"], data.line)
         return [figure, *footer_nodes(parser.sphinx_env, payload)]
 
 
