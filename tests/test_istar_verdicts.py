@@ -179,7 +179,8 @@ def test_over_fitting_that_goes_with_the_gain_is_seen(rng):
 def test_the_judge_of_training_from_scratch(rng):
     def table(cost):
         rows = [(w, s, 3 + cost * abs(w) + 1e-3 * rng.normal()) for w in (0.0, 0.1, -0.1, 0.3, -0.3) for s in range(4)]
-        frame = pd.DataFrame(rows, columns=["weight", "seed", "nll"]).assign(step=300)
+        frame = pd.DataFrame(rows, columns=["value", "seed", "nll"]).assign(step=300)
+        frame["arm"] = np.where(frame.value == 0, "none", "istar")
         return frame.assign(
             **{name: rng.uniform(0.1, 0.2, 20) for name in ("nmse_one", "nmse", "iso_score", "mean_share")}
         )
