@@ -23,13 +23,13 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3538,
+    SMALL: 3553,
     ("worlds",): 1848,
     ("networks",): 1840,
     ("statistics",): 383,
     ("lab",): 670,
     ("studies",): 7313,
-    ("commands", "__main__"): 1877,
+    ("commands", "__main__"): 1882,
 }
 # What every study is made of, so every study's file has it.
 CONTRACT = {"grid", "run", "provisional"}

@@ -167,8 +167,9 @@ def _kept(h: np.ndarray, words: argparse.Namespace, rng: np.random.Generator) ->
 
     from isonum_core.commands.report import SINK
 
-    kept, notes, length = np.arange(len(h)), [], np.linalg.norm(h, axis=1)
+    kept, notes = np.arange(len(h)), []
     if words.sinks == "drop":
+        length = np.linalg.norm(h, axis=1)
         kept = kept[length <= SINK * np.median(length)]
         notes.append(f"{len(h) - len(kept)} states longer than {SINK:.0f} times the median are left out, of {len(h)}")
     if words.types:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from isonum_core.errors import IsonumError, WeakNumberWarning
 from isonum_core.geometry.moments import Moments
-from isonum_core.geometry.partition import partition_isotropy
 from isonum_core.geometry.scores import SCORES, outlier_dimensions
 from isonum_core.geometry.sinks import SinkMoments, SinkSplit
 
@@ -89,7 +88,12 @@ def report(
 
         return two_nn(x)
 
-    search = functools.cache(lambda: partition_isotropy(x, radius=radius))  # one for the value and its logarithm
+    @functools.cache  # one for the value and its logarithm
+    def search() -> object:
+        from isonum_core.geometry.partition import partition_isotropy  # SciPy's search costs half a second of imports
+
+        return partition_isotropy(x, radius=radius)
+
     points = dict(zip(SECONDS, (neighbours, lambda: search().value, lambda: search().log_value), strict=True))
     return report_of(SinkMoments.of(x).split(SINK), chosen, points, measures, radius, begin)
 

@@ -26,8 +26,10 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
+from isonum_core.geometry.products import gram
 
-STEPS, NEAR = 10, 1e-6  # Newton's, at most, and when they have come: the next is nearer by squares
+# Newton's steps, at most, and when they have come, at last and on the way: the next is nearer by squares.
+STEPS, NEAR, TOWARDS = 10, 1e-6, 1e-2
 Spectrum = Float[Tensor, " r"]
 
 
@@ -56,11 +58,11 @@ def early_stopped(time: float, nodes: int = 16) -> Readout:
     """
     if not 0 < time < math.inf:
         raise IsonumError(f"a time above 0 was expected, got {time}. It is the rate times the steps.")
-    angle = math.pi * ((2 * torch.arange(nodes, dtype=torch.float64) + 1) / nodes - 1)
+    angle = math.pi * ((2 * torch.arange(nodes // 2, dtype=torch.float64) + 1) / nodes - 1)
     cot = 1 / torch.tan(0.6407 * angle)
     s = nodes * (0.5017 * angle * cot - 0.6122 + 0.2645j * angle)
     weights = s.exp() * (0.5017 * cot - 0.5017 * 0.6407 * angle * (1 + cot**2) + 0.2645j) / s
-    return Readout(weights / weights.sum(), s / time)
+    return Readout(*(_whole(half, nodes) for half in (weights / (2j * weights.imag.sum()), s / time)))
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def aligned(h: Float[Tensor, "n d"], y: Float[Tensor, "k m"], intercept: bool = 
     if intercept:
         h, y = h - h.mean(0), y - y.mean(0)
     (n, d), freedom = h.shape, len(h) - intercept
-    spectrum, basis = (part.flip(-1) for part in torch.linalg.eigh((h @ h.mT if n < d else h.mT @ h) / freedom))
+    spectrum, basis = (part.flip(-1) for part in torch.linalg.eigh(gram(h if n < d else h.mT) / freedom))
     seen = spectrum > max(n, d) * torch.finfo(torch.float64).eps * max(float(spectrum[0]), 1e-300)
     if not seen.any():
         raise IsonumError("states that vary were expected, got equal rows. A constant has nothing to read.")
@@ -117,9 +119,9 @@ def raised(a: Aligned, p: float) -> Aligned:
 
 def left_out(a: Aligned, penalties: Complex[Tensor, " J"]) -> Complex[Tensor, "n m J"]:
     """Residuals of each row under what all others teach each ridge, at the same penalty x freedom. Exact."""
-    n, inverse = len(a.states), 1 / (a.spectrum[:, None] + penalties)
+    n, inverse = len(a.states), 1 / (a.spectrum[:, None] + _half(penalties))
     left = a.targets[:, :, None] - _times(a.states, a.shared[:, :, None] * inverse[:, None])
-    return left / (a.freedom / n - _times(a.squares, inverse) / a.freedom)[:, None]
+    return _whole(left / (a.freedom / n - _times(a.squares, inverse) / a.freedom)[:, None], len(penalties))
 
 
 def leave_one_out(
@@ -183,6 +185,17 @@ def _unresolved(a: Aligned, n: int | None) -> IsonumError:
     return IsonumError(f"{len(a.states)} rows do not resolve what {n} would learn at this penalty. Give more rows.")
 
 
+def _half(penalties: Complex[Tensor, " J"]) -> Complex[Tensor, " H"]:
+    """Those of which the others are the conjugates, last first; all where they are not so."""
+    pairs = torch.equal(penalties.flip(0), penalties.conj().resolve_conj())
+    return penalties[: (len(penalties) + 1) // 2] if pairs else penalties
+
+
+def _whole(half: Complex[Tensor, "... H"], size: int) -> Complex[Tensor, "... J"]:
+    """With the conjugates that `_half` left out."""
+    return torch.cat([half, half[..., : size - half.shape[-1]].conj().flip(-1)], -1)
+
+
 def _times(x: Float[Tensor, "k r"], w: Complex[Tensor, "r ..."]) -> Complex[Tensor, "k ..."]:
     """x w as one real product."""
     parts = x @ torch.view_as_real(w).flatten(1)
@@ -195,12 +208,13 @@ def _matched(l: Tensor, a: Aligned, readout: Readout, n: int | None) -> tuple[Te
     Solves k0 + (n / n0 - 1) K(k0) = (n / n0) k by Newton's steps: while n grows from n0, cut at half of k0, or they
     would leave the side on which K is known; where it shrinks, from above the root, as K is at most k0 + tr(l) / n0.
     """
-    k, n0 = readout.penalties, a.freedom
+    k, n0, size = _half(readout.penalties), a.freedom, len(readout.penalties)
     if len(l) >= n0 and not k.abs().min() > 0:
         raise IsonumError(f"least squares needs more rows than {len(l)} directions, got {n0}. Penalise, or give more.")
     if n is None:
-        return k, torch.ones(len(k), len(k), dtype=k.dtype)
-    last, k0, far, weakest = (n - len(a.states) + n0) / n0, k, math.inf, (1 / (readout.weights / k).sum()).real
+        return readout.penalties, torch.ones(size, size, dtype=k.dtype)
+    last, k0, far = (n - len(a.states) + n0) / n0, k, math.inf
+    weakest = (1 / (readout.weights / readout.penalties).sum()).real
     ratios = torch.logspace(0, math.log10(last), 2 + int(4 * abs(math.log(last))), dtype=torch.float64).tolist()
     if last < 1:
         k0, ratios = k + (1 / last - 1) * l.sum() / n0, [last] * 4
@@ -214,8 +228,9 @@ def _matched(l: Tensor, a: Aligned, readout: Readout, n: int | None) -> tuple[Te
             if last > 1:
                 step = step * (k0.abs() / (2 * step.abs()).clamp_min(1e-300)).clamp_max(1)
             k0, far = k0 - step, float((step.abs() / k0.abs().clamp_min(1e-300)).max())
-            if far < NEAR:
+            if far < (NEAR if ratio == last else TOWARDS):
                 break
     if not far < NEAR:
         raise _unresolved(a, n)
-    return k0, (k0[:, None] - k0) / (k[:, None] - k + torch.eye(len(k))) + torch.diag(last / slope)
+    k, k0, slope = (_whole(half, size) for half in (k, k0, slope))
+    return k0, (k0[:, None] - k0) / (k[:, None] - k + torch.eye(size)) + torch.diag(last / slope)
