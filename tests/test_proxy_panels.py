@@ -22,7 +22,7 @@ def made(rng, worlds=3, sites=5):
                         log = 0.1 * site - 1 + 0.001 * rng.normal()
                         facts |= dict(iso_score=site, rank_me=-site, two_nn=np.nan, alpha=1.0, loo=log)
                         key = dict(network=network, trained=True, world=f"{kind}{world}", target=target, kind=kind)
-                        rows.append(key | facts | dict(site=site, log_error=log, error_tuned=np.exp(log)))
+                        rows.append(key | facts | dict(site=site, depth=site, log_error=log, error_tuned=np.exp(log)))
     return pd.DataFrame(rows)
 
 
@@ -32,6 +32,7 @@ def test_the_excess_rises_along_what_orders_the_error_and_falls_along_its_revers
     np.testing.assert_allclose(found["rank_me"], 0.4 * (1 - np.array(PLACES)), atol=0.01)
     assert found["loo"].iloc[0] == 0  # the best site is where the error left out is least, here by construction
     assert 0.1 < found["self_cluster"].mean() < 0.3
+    assert found["random"].to_numpy() == pytest.approx(0.2, abs=0.01) and found["depth", 1.0] > 0.39
 
 
 def test_a_gap_or_a_constant_has_no_curve_and_cells_need_skill_and_sites(rng):

@@ -97,11 +97,11 @@ def on_top_of_stopping(found: Elsewhere) -> pd.DataFrame:
     return frame.assign(p_holm=holm(frame.p))
 
 
-def at_equal_loss(found: Elsewhere, weight: float) -> pd.DataFrame:
-    """NLL under a weight of I-STAR minus that without, where both have the same training loss: a row a group."""
+def at_equal_loss(found: Elsewhere, weight: float, arm: str = "istar") -> pd.DataFrame:
+    """NLL under an arm minus that without, where both have the same training loss: a row a group."""
     rows = found.rows
-    own = rows[rows.arm.isin(("none", "istar"))].rename(columns={"value": "weight"})
-    return over_pairs(equal_fit(own.sort_values("step"))[weight])
+    own = rows[rows.arm.isin(("none", arm))].rename(columns={"value": "weight"})
+    return over_pairs(equal_fit(own.sort_values("step"))[weight].dropna())
 
 
 def shifted(found: Elsewhere, value: str, arm: str, weight: float) -> pd.DataFrame:

@@ -27,14 +27,16 @@ def excess(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a cell of `proxy_verdicts` with skill and number: log error over that of the cell's best site at PLACES.
 
     A place is the rank of a site by the number, 0 where it is lowest and 1 where it is highest, linear between sites.
-    A cell with a gap in a number, or in which the number does not vary, has no row of it. "loo" is in it too.
+    A cell with a gap in a number, or in which the number does not vary, has no row of it. Beside NINE: leaving one out
+    ("loo"), the place of the site ("depth"), and a site drawn at "random".
     """
     found = []
     for key, part in rows.groupby([*CELL, "kind"]):
         if len(part) < LEAST or not part.error_tuned.min() < SKILL:
             continue
         over = part.log_error - part.log_error.min()
-        for number in (*NINE, "loo"):
+        found.append((*key, "random", *[over.mean()] * len(PLACES)))
+        for number in (*NINE, "depth", "loo"):
             if part[number].notna().all() and part[number].nunique() > 1:
                 ordered = over.to_numpy()[np.argsort(part[number].to_numpy(), kind="stable")]
                 at = np.interp(PLACES, np.linspace(0, 1, len(part)), ordered)
