@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,16 @@ def say(**numbers: object) -> None:
 
 
 def tabled(head: Iterable[object], rows: Iterable[Iterable[object]]) -> Markdown:
-    """A table as Markdown, so that formulas, links and references in its cells are set."""
+    """A table as Markdown, so that formulas, links and references in its cells are set.
+
+    From five columns on intervals stand below their estimates, or the last columns would lie out of sight.
+    """
     from IPython.display import Markdown
 
     head = list(map(str, head))
-    lines = [head, ["---"] * len(head), *(map(str, row) for row in rows)]
+    below = r"\1<br>[" if len(head) >= 5 else r"\1 ["
+    rows = [[re.sub(r"(\d) \[", below, str(cell)) for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *rows]
     return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 

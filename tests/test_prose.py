@@ -42,3 +42,10 @@ def test_a_table_is_one_of_bars():
         tabled(["$n$", "score"], [(1, "+0.5"), (2, "–")]).data
         == "| $n$ | score |\n| --- | --- |\n| 1 | +0.5 |\n| 2 | – |"
     )
+
+
+def test_in_a_wide_table_an_interval_stands_below_its_estimate():
+    row = ["a", "+0.29 [-0.12, +0.59]*", "see [1]"]
+    assert "+0.29 [-0.12" in tabled(list("abc"), [row]).data
+    wide = tabled(list("abcde"), [[*row, 1, 2]]).data
+    assert "+0.29<br>[-0.12, +0.59]*" in wide and "see [1]" in wide

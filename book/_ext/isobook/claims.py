@@ -63,7 +63,8 @@ def table(book: dict, results: Path) -> str:
     lines = ["| Verdict | Claim, and under which conditions | Where | Evidence |", "|---|---|---|---|"]
     for claim in book["claim"]:
         source = book["sources"][claim["source"]]
-        said = f"**{claim['says']}** {claim['conditions']} [#](#claim-{claim['id']})"
+        says = claim["says"].replace("*", r"\*")
+        said = f"**{says}** {claim['conditions']} [#](#claim-{claim['id']})"
         where = f"[{source['name']}]({source['url']}), {claim['place']}"
         evidence = ", ".join(map(role, claim["evidence"])) or "none yet"
         if older(claim, book["rows"]["older"], results):
