@@ -142,7 +142,7 @@ def test_two_workers_end_with_their_parent_and_the_next_run_completes(tmp_path, 
         # Ctrl-C reaches the whole group, as a terminal sends it.
         # One that meets Python in a callback is lost there, so whoever waits presses again.
         presses = 0
-        while process.returncode is None and presses < 3:
+        while process.returncode is None and presses < 6:
             presses += 1
             os.kill(process.pid, blow) if blow == signal.SIGKILL else os.killpg(process.pid, blow)
             with contextlib.suppress(subprocess.TimeoutExpired):

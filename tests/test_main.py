@@ -80,7 +80,7 @@ def test_scores_for_people(capsys, tmp_path):
     lines = out.splitlines()
     assert status == 0 and lines[0] == f"{file}: n = 3 samples, d = 4 dimensions"
     assert lines[2].split() == ["measure", "value", "isotropic", "cloud"]
-    assert lines[-2].startswith("The mean half ") and "Read next: " in lines[-1]
+    assert lines[-2].startswith("Mean half: ") and "Read next: " in lines[-1]
     assert any(line.startswith("isoscore_unbiased") and "needs at least 4 samples, got n=3" in line for line in lines)
 
 

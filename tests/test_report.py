@@ -207,7 +207,7 @@ def test_sinks_are_counted_and_both_halves_told_without_them():
     assert found.sinks == sinks and found.without_sinks == {"n": 297, **clean.values}
     assert _word(found) == ("fine", "off")
     assert "median: 3, the first at row 5 (from 0). Without: Mean half: rows lie around the origin" in found.verdict[1]
-    assert "the spectral half is as in an even cloud" in found.verdict[1]
+    assert "spectral half: variance is even" in found.verdict[1]
     assert found.verdict[1].endswith(CHAPTERS["spectral"])
 
 

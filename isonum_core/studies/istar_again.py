@@ -43,9 +43,13 @@ TARGETS = {
 }
 FIRST_SEED = {"again": 60, "third": 70}
 WEIGHTS = (0.0, 0.01, -0.01, *istar.WEIGHTS["last"][1:])
+# All of it would be 1.6 MB: validation is kept at the first mark, where the probe reads it, IsoScore at the last mark,
+# and where a cell lies on the map at the weight that stands there.
+KEPT, ON_MAP = ("target", "weight", "step", "error", "valid", "iso_score", "index", "forecast"), 0.3
 SPEED, LEAST = 6.0, 0.05
-TOLERANCES = istar.TOLERANCES | {name: {"cpu": 0.5, "cuda": 0.5} for name in ("second", "place", "slope")}
-MAY_BE_MISSING = istar.MAY_BE_MISSING
+TOLERANCES = {name: tolerance for name, tolerance in istar.TOLERANCES.items() if name in KEPT}
+TOLERANCES |= {name: {"cpu": 0.5, "cuda": 0.5} for name in ("second", "place", "slope")}
+MAY_BE_MISSING = {"valid", "iso_score", "place", "slope"}
 
 
 def grid(profile: str) -> list[Istar]:
@@ -75,7 +79,14 @@ def run(config: Istar, device: str = "cpu") -> list[dict]:
         found |= dict(slope=slope_at_one(taught, lambda l, kappa=kappa: ridge(kappa)))
         said[target, step] = {name: float(f"{value:.4g}") for name, value in found.items()}
     named = [{"weight" if k == "value" else k: v for k, v in row.items() if k != "arm"} for row in rows]
-    return [row | said[row["target"], row["step"]] for row in named]
+    return [_kept(row, said[row["target"], row["step"]], pace.marks) for row in named]
+
+
+def _kept(row: dict, said: dict[str, float], marks: tuple[int, ...]) -> dict:
+    first, last = (row["step"] == mark for mark in (marks[0], marks[-1]))
+    here = dict(valid=first, iso_score=last) | dict.fromkeys(("place", "slope"), last and row["weight"] == ON_MAP)
+    found = {name: row[name] for name in KEPT} | said
+    return {name: value if here.get(name, True) else None for name, value in found.items()}
 
 
 def second_forecast(h: Float[Tensor, "n d"], y: Float[Tensor, " n"], kappa: float, noisy: bool) -> float:

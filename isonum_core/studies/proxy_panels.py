@@ -7,6 +7,7 @@ import pandas as pd
 
 from isonum_core.statistics.intervals import crossed_intervals
 from isonum_core.studies import istar_verdicts
+from isonum_core.studies.istar_again import ON_MAP
 from isonum_core.studies.proxy_verdicts import CELL, FACTORS, LEAST, SKILL
 
 NINE = {
@@ -61,7 +62,7 @@ def istar_acted(again: pd.DataFrame, d: int = 32) -> pd.DataFrame:
     place and slope are means over seeds; z is the mean effect over its standard error.
     """
     found = istar_verdicts.effects(again)
-    found = found[(found.weight == 0.3) & (found.step == found.step.max())]
+    found = found[(found.weight == ON_MAP) & (found.step == found.step.max())]
     means = found.groupby(istar_verdicts.CELL)[["place", "slope"]].mean()
     cells = istar_verdicts.cells(found).join(means, on=istar_verdicts.CELL)
     z = cells.effect / cells.sd * found.groupby(istar_verdicts.CELL).seed.nunique().to_numpy() ** 0.5
