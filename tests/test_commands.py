@@ -132,7 +132,7 @@ def test_two_workers_end_with_their_parent_and_the_next_run_completes(tmp_path, 
     environment = {
         **os.environ,
         "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}",
-        "TOY_PAUSE": "5",
+        "TOY_PAUSE": "10",
     }  # long enough to be met at work
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(words, env=environment, **pipes) as process:
@@ -146,7 +146,7 @@ def test_two_workers_end_with_their_parent_and_the_next_run_completes(tmp_path, 
             presses += 1
             os.kill(process.pid, blow) if blow == signal.SIGKILL else os.killpg(process.pid, blow)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                said, complained = process.communicate(timeout=20)
+                said, complained = process.communicate(timeout=8)
     assert len(workers) >= 2
     _until(lambda: all(map(gone, workers)))
     if blow == signal.SIGINT:
