@@ -105,6 +105,8 @@ def test_with_few_data_less_isotropy_helps_about_half_by_a_hundredth_and_with_fo
     natural = effects[~planted].map(lambda x: int(bounds(x)[1] < 0) - int(bounds(x)[0] > 0)).groupby("n")
     helped = natural.sum() / natural.count()  # none is harmed
     assert natural.min().min() == 0 and helped[128] > 0.8 and 0.4 < helped[512] < 0.6
+    harmed = effects[effects.map(lambda x: bounds(x)[0] > 0)].index.unique("target")
+    assert set(harmed) <= {"b20-32", "b26-32", "b18-32", "b22-28", "b28-32"}  # "planted in weak directions", of 32
     assert 0.4 < better[128] < 0.6 and worse.max() <= 0.12 and better[512] <= 0.25
     assert -0.015 < effects.map(np.mean)[128].median() < -0.005
 

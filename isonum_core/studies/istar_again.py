@@ -19,6 +19,8 @@ more, both forecasts as they stood; THIRD, which judges clear cells, was committ
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -116,30 +118,28 @@ def little(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found.values(), index=pd.MultiIndex.from_tuples(found, names=["n", "weight"]))
 
 
-def _holds(name: str, *where: str):
+def _over(part: str, which: str, name: str, judged: Callable[[pd.DataFrame, str, str], Verdict]):
     def judge(table: pd.DataFrame) -> Verdict:
-        own, scores = again(table, *where)
-        chosen = own[own[where[1]]]
-        words = f"{int((chosen.effect > 0).sum())} {where[1]} cells up, {int((chosen.effect < 0).sum())} down"
-        if scores is None:
-            return Verdict(None, f"{words}: too few")
-        sign, rank = (scores.loc[name, what] for what in ("sign", "rank"))
-        words = f"sign {_printed(sign)}, rank {interval(rank.value, rank.low, rank.high, 3)}; {words}"
-        return Verdict(bool(sign.value >= 0.8 and rank.value >= 0.6), words)
+        own, scores = again(table if name == "second" else table.drop(columns="second"), part, which)
+        chosen = own[own[which]]
+        words = f"{int((chosen.effect > 0).sum())} {which} cells up, {int((chosen.effect < 0).sum())} down"
+        return Verdict(None, f"{words}: too few") if scores is None else judged(scores, name, words)
 
     return judge
 
 
-def _leads(name: str, *where: str):
-    def judge(table: pd.DataFrame) -> Verdict:
-        scores = again(table if name == "second" else table.drop(columns="second"), *where)[1]
-        if scores is None:
-            return Verdict(None, "too few cells")
-        leads = scores.xs("lead rank", level="what")
-        words = "; ".join(f"{name} {_printed(row)}" for name, row in leads.iterrows())
-        return Verdict(decided((leads.low > 0).all(), *leads.low), words)
+def _holds(scores: pd.DataFrame, name: str, words: str) -> Verdict:
+    sign, rank = (scores.loc[name, what] for what in ("sign", "rank"))
+    words = f"sign {_printed(sign)}, rank {interval(rank.value, rank.low, rank.high, 3)}; {words}"
+    return Verdict(bool(sign.value >= 0.8 and rank.value >= 0.6), words)
 
-    return judge
+
+def _leads(scores: pd.DataFrame, name: str, words: str) -> Verdict:
+    leads = scores.xs("lead rank", level="what")
+    return Verdict(
+        decided((leads.low > 0).all(), *leads.low),
+        "; ".join(f"{rival} {_printed(row)}" for rival, row in leads.iterrows()),
+    )
 
 
 def _little(table: pd.DataFrame) -> Verdict:
@@ -158,11 +158,11 @@ EXPECTED = (
     Expectation(
         "Over decided cells the second forecast has a balanced sign accuracy of at least .8 and a rank correlation of "
         "at least .6",
-        _holds("second", "again", "decided"),
+        _over("again", "decided", "second", _holds),
     ),
     Expectation(
         "and a larger rank correlation than the first forecast and each of its rivals",
-        _leads("second", "again", "decided"),
+        _over("again", "decided", "second", _leads),
     ),
     Expectation("Weights of 0.01 and -0.01 move the mean log error by less than 0.01, at both n", _little),
 )
@@ -170,11 +170,11 @@ THIRD = (
     Expectation(
         "Over clear cells of the third part the first forecast has a balanced sign accuracy of at least .8 and a rank "
         "correlation of at least .6",
-        _holds("forecast", "third", "clear"),
+        _over("third", "clear", "forecast", _holds),
     ),
     Expectation(
         "and a larger rank correlation than alignment alone, less isotropy and an early probe",
-        _leads("forecast", "third", "clear"),
+        _over("third", "clear", "forecast", _leads),
     ),
-    Expectation("The second forecast has .8 and .6 there too", _holds("second", "third", "clear")),
+    Expectation("The second forecast has .8 and .6 there too", _over("third", "clear", "second", _holds)),
 )

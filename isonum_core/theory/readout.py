@@ -54,7 +54,8 @@ def ridge(penalty: float) -> Readout:
 def early_stopped(time: float, nodes: int = 16) -> Readout:
     """phi = 1 - exp(-time l), to 2e-9: small steps from zero on half the mean square; time = rate x steps.
 
-    A step of any size has 1 - (1 - rate l)^steps. The contour is that of Weideman 2006.
+    A step of any size has 1 - (1 - rate l)^steps. The contour is that of Weideman 2006; its `nodes`, an even
+    number, come in pairs of conjugates.
     """
     if not 0 < time < math.inf:
         raise IsonumError(f"a time above 0 was expected, got {time}. It is the rate times the steps.")
