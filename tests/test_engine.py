@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import signal
 import sys
 import time
 
@@ -16,7 +17,7 @@ from joblib.externals.loky import get_reusable_executor
 from toys import walk
 
 from isonum_core.errors import IsonumError
-from isonum_core.lab import table
+from isonum_core.lab import engine, table
 from isonum_core.lab.engine import compute, run_study
 from isonum_core.lab.study import find_study
 from isonum_core.lab.table import Journal, load_table, locked, read_table
@@ -234,6 +235,27 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path, quiet, monkeypatch):
     path = tmp_path / "walk.quick.csv"
     assert path.read_text().splitlines() == quiet["quick"].decode().splitlines()[:5]  # header, two configurations
     monkeypatch.delenv("TOY_TROUBLE")
+    assert run_study("toys.walk", "quick", folder=tmp_path).path.read_bytes() == quiet["quick"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_that_python_drops_in_a_callback_ends_the_run_at_the_next_arrival(tmp_path, quiet, monkeypatch):
+    class Callback:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def computed(*words):
+        found = compute(*words)
+        Callback()  # collected at once; what is raised there goes nowhere
+        return found
+
+    monkeypatch.setattr(engine, "compute", computed)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run_study("toys.walk", "quick", folder=tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.setattr(engine, "compute", compute)
+    assert 0 < len(read_table(tmp_path / "walk.quick.csv", find_study("toys.walk"))[1]) < len(walk.grid("quick"))
     assert run_study("toys.walk", "quick", folder=tmp_path).path.read_bytes() == quiet["quick"]
 
 

@@ -23,11 +23,11 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3559,
+    SMALL: 3560,
     ("worlds",): 1848,
     ("networks",): 1840,
     ("statistics",): 383,
-    ("lab",): 670,
+    ("lab",): 694,
     ("studies",): 7327,
     ("commands", "__main__"): 1882,
 }

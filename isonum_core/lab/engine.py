@@ -8,6 +8,7 @@ import itertools
 import math
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
@@ -90,13 +91,15 @@ def run_study(
         todo = [config for key, config in grid.items() if key not in journal.blocks]
         try:
             arrivals = _arrivals(chosen.module, todo, device, workers, deadline)
-            with warnings.catch_warnings(), contextlib.closing(arrivals):
+            with warnings.catch_warnings(), contextlib.closing(arrivals), _heard() as pressed:
                 warnings.filterwarnings("ignore", r"\d+ tasks")  # joblib's to whoever stops early: here it is meant
                 for config, found in tqdm(arrivals, chosen.name, len(todo), disable=None):  # None: only on a terminal
                     if isinstance(found, IsonumError):
                         failures.append((config, str(found)))
                     else:
                         journal.enter(found, run)
+                    if pressed.is_set():
+                        raise KeyboardInterrupt
         finally:
             journal.close(grid, {"study": chosen.module, "profile": profile, "device": kind, "expected": len(grid)})
     return Outcome(path, len(journal.blocks), len(grid), tuple(failures))
@@ -113,6 +116,27 @@ def _arrivals(module: str, todo: list, device: str, workers: int | None, deadlin
     except Exception as error:  # the pool's own trouble, such as a lost worker: `compute` lets none of the study's out
         said, how = str(error).partition("\n")[0], "Run again, with fewer workers if it recurs."
         yield None, IsonumError(f"The workers failed with {type(error).__name__}: {said} {how}")
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[threading.Event]:
+    """An event that says whether Ctrl-C was pressed: Python drops the interrupt where it meets it in a callback."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield pressed  # signals are not heard here, or they are somebody else's
+        return
+
+    def press(*_: Any) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @functools.cache
