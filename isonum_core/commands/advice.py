@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from isonum_core.commands.report import report
+from isonum_core.commands.report import report, report_of
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.products import gram
+from isonum_core.geometry.sinks import SinkMoments
 from isonum_core.studies.remedies import (
     LOPSIDED,
     MEDIAN,
@@ -113,21 +114,20 @@ def advise_readout(
     """
     order, most = torch.from_numpy(rng.permutation(len(h))), max(JUDGED, AMPLE * (h.shape[1] + 1))
     judged = order[: min(most, len(h) if fit is not None else len(h) // 2)].sort().values
-    taught, mean = order[len(judged) :], y.mean(0)
+    taught, mean = order[len(judged) :].sort().values, y.mean(0)
     if (y[judged] == y[judged[0]]).all():
         raise IsonumError("targets that differ were expected, got one value for all rows that judge.")
-    maps = remedies(Moments.of(h[taught] if fit is None else fit), median=True)
     x, t, notes, n = h[judged], y[judged] - mean, [], rows or len(h)
+    ours = [SinkMoments.of(h[places], places) for places in (taught, judged) if len(places)]  # each row is met once
+    maps = remedies(ours[0].split().everything if fit is None else Moments.of(fit), median=True)
     i, centred = torch.arange(len(x)), aligned(x, t)
     ample = len(x) >= AMPLE * len(centred.spectrum)
     if kind == "adamw":
         # a turn alone: what whitening has of its basis
         maps[AXES] = maps["whitening"]._replace(matrix=torch.nn.functional.normalize(maps["whitening"].matrix, dim=0))
-        parts = (
-            [(h[taught], y[taught] - mean, i >= 0)]
-            if fit is None
-            else [(x[i % 2 == k], t[i % 2 == k], i % 2 != k) for k in (0, 1)]
-        )
+        parts = [(x[i % 2 == k], t[i % 2 == k], i % 2 != k) for k in (0, 1)]
+        if fit is None:
+            parts = [(h[taught], y[taught] - mean, i >= 0)]
         n, sums = len(parts[0][0]), [(*_sums(rows, targets), where) for rows, targets, where in parts]
         tried = {name: _by_adamw(remedy, x, t, sums, fixed) for name, remedy in maps.items()}
     else:
@@ -146,7 +146,8 @@ def advise_readout(
         except IsonumError as error:
             notes, n = [f"{error} Here it is that at {len(x)} rows. With other states as --fit all yours judge"], len(x)
         tried = {name: _by_filters(a, kind, fixed, n) for name, a in clouds.items()}
-    found = Advice("error", *h.shape, len(x), n, 0.0, report(h.float(), ["isoscore"]).verdict, notes=notes)
+    isotropy = report_of(reduce(SinkMoments.merge, ours).split(), ["isoscore"], {}).verdict
+    found = Advice("error", *h.shape, len(x), n, 0.0, isotropy, notes=notes)
     mean_only = (t - t.mean(0)).square().sum(1) * (len(t) / (len(t) - 1)) ** 2
     z, theory, own, sure = jointly(maps), {}, {}, False
     for name, one in tried.items():

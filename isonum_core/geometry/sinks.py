@@ -78,12 +78,12 @@ class SinkMoments:
         parts = [self.ordinary, *(Moments.of(rows) for rows in (self.suspects[~far],) if len(rows))]
         without = _merged([part for part in parts if part is not None])
         everything = without.merge(Moments.of(self.suspects[far])) if far.any() else without
-        return SinkSplit(everything, without, self.places[far], float(self.lengths.max() / median))
+        return SinkSplit(everything, without, self.places[far].sort().values, float(self.lengths.max() / median))
 
 
 @dataclass(frozen=True)
 class SinkSplit:
-    """`everything` and `without` its sinks; `sinks` are their places, `longest` the largest length over the median."""
+    """`everything` and `without` its sinks; `sinks`: their places in order; `longest`: greatest length over median."""
 
     everything: Moments
     without: Moments
