@@ -146,6 +146,15 @@ def test_the_workflow_pushes_the_branch_and_remembers_the_date(laid, tmp_path):
     assert (tmp_path / "clone" / "last-ran.json").read_text() == "{}"
 
 
+def test_a_workflow_is_given_what_the_one_that_it_calls_asks_for_and_no_step_keeps_a_key():
+    assert WORKFLOWS["weekly"]["permissions"] == {}
+    assert WORKFLOWS["weekly"]["jobs"]["site"]["permissions"] == WORKFLOWS["book"]["permissions"]
+    for flow in WORKFLOWS.values():
+        steps = [step for job in flow["jobs"].values() for step in job.get("steps", [])]
+        checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout@")]
+        assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
+
+
 def test_every_target_that_a_workflow_makes_is_there():
     made = [
         target
