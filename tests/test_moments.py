@@ -11,7 +11,7 @@ from isonum_core.errors import WeakNumberWarning
 from isonum_core.geometry import moments
 from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn
 from isonum_core.geometry.partition import eigenvector_heuristic, partition_isotropy, partition_isotropy_centred
-from isonum_core.geometry.partition_expansions import first_order, hull_inradius, isotropy_order_one
+from isonum_core.geometry.partition_expansions import first_order, hull_inradius
 from isonum_core.geometry.rows import accepted_rows
 from isonum_core.geometry.scores import iso_score_star
 
@@ -229,7 +229,6 @@ DOORS = {
     "eigenvector_heuristic": eigenvector_heuristic,
     "first_order": first_order,
     "hull_inradius": hull_inradius,
-    "isotropy_order_one": lambda x: isotropy_order_one(x, 0.1),
 }
 ARRAYS = {
     "float32": lambda x: x.astype("f4"),

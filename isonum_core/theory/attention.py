@@ -1,4 +1,4 @@
-"""One softmax-attention head at one input: its exact Jacobian and its parameter gradients.
+"""One softmax-attention head at one input: its exact Jacobian, its gradients, and how fast its scores are learned.
 
     f_i = sum_j P_ij W_V^T x_j,   P = row-softmax(x_i^T A x_j),   A = W_Q W_K^T / sqrt(d_k)
 
@@ -35,7 +35,7 @@ class Attention:
         """Attend from every row of x (*b, n, d) to every row that `mask` (n, n) allows, with scores x_i^T a x_j.
 
         `mask[i, j]` is true where i may look at j; see `causal_mask`. Differentiable in x and a.
-        Raises IsonumError on shapes that do not fit, non-finite input and a row that may look nowhere.
+        Raises IsonumError on non-finite input, a mask that is none and a row that may look nowhere.
         """
         _accept(x, a, mask)
         scores = x @ a @ x.mT
@@ -57,16 +57,6 @@ class Attention:
     def pull(self) -> Float[Tensor, "*b n d"]:
         """b_i = A^T x_i, the direction in which a key must move to win the attention of row i."""
         return self.x @ self.a
-
-    def covariance_times(self, v: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n d"]:
-        """S_i v_i for every row, without forming S_i."""
-        out, start = [], 0
-        for p, u in self.rows():
-            part = v[..., start : start + p.shape[-2], :]
-            start += p.shape[-2]
-            weight = p * (u @ part[..., None]).squeeze(-1)
-            out.append((weight[..., None, :] @ u).squeeze(-2))
-        return torch.cat(out, -2)
 
     def rows(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows of P with their deviations x_j - mu_i (*b, rows, n, d), a few rows at a time."""
@@ -103,20 +93,12 @@ def jacobian(head: Attention, w_v: Float[Tensor, "d v"] | None = None) -> Float[
 
     Holds n^2 v d numbers.
     """
-    moved = torch.cat([p[..., None] * _values(u, w_v) for p, u in head.rows()], -3)  # P_ij W_V^T (x_j - mu_i)
-    out = moved.mT[..., None] * head.pull[..., :, None, None, :]
-    if w_v is None:
-        out.diagonal(dim1=-3, dim2=-1).add_(head.p[..., None])
-    else:
-        out += head.p[..., :, None, :, None] * w_v.mT[:, None, :]
-    own = _values((head.covariance @ head.a.mT[..., None, :, :]).mT, w_v).mT
+    w_v = torch.eye(head.x.shape[-1], dtype=head.x.dtype) if w_v is None else w_v
+    moved = torch.cat([p[..., None] * (u @ w_v) for p, u in head.rows()], -3)  # P_ij W_V^T (x_j - mu_i)
+    out = moved.mT[..., None] * head.pull[..., :, None, None, :] + head.p[..., :, None, :, None] * w_v.mT[:, None, :]
+    own = w_v.mT @ head.covariance @ head.a.mT[..., None, :, :]
     out.diagonal(dim1=-4, dim2=-2).add_(own.movedim(-3, -1))
     return out
-
-
-def _values(t: Tensor, w_v: Tensor | None) -> Tensor:
-    """W_V^T applied to the last axis; the identity where W_V is left out."""
-    return t if w_v is None else t @ w_v
 
 
 @dataclass(frozen=True)
@@ -134,7 +116,7 @@ def score_gradient(head: Attention, g: Float[Tensor, "*b n d"]) -> Float[Tensor,
 
     The only path from the loss to the scores: g_i arrives filtered by the covariance of what row i reads.
     """
-    return head.x.mT @ head.covariance_times(g)
+    return head.x.mT @ (head.covariance @ g[..., None]).squeeze(-1)
 
 
 def head_gradients(
@@ -154,18 +136,35 @@ def head_gradients(
     return HeadGradients(a=a, w_q=scale * a @ w_k, w_k=scale * a.mT @ w_q, w_v=head.mean.mT @ g)
 
 
+def gauss_newton_spectrum(head: Attention) -> Float[Tensor, "*b dd"]:
+    """The d^2 eigenvalues of H = sum_i x_i x_i^T (x) S_i^2, largest first, non-negative: how fast A is learned.
+
+    H is the Gauss-Newton matrix of 1/2 sum_i |f_i - t_i|^2 in vec(A), of rank n d at most. At equal weights (A = 0, no
+    mask) and centred tokens of covariance C it is n C (x) C^2: condition number cond(C)^3. From the singular values of
+    its (n d, d^2) factor: an eigenvalue is good to eps * the largest *singular* value, so condition numbers up to 1e16
+    survive, not 1e8.
+    """
+    rows = head.x[..., :, None, :, None] * head.covariance[..., :, :, None, :]  # x_i (x) (S_i)_v for each output (i, v)
+    root = rows.flatten(-4, -3).flatten(-2, -1)
+    found = torch.linalg.svdvals(root) ** 2
+    return torch.nn.functional.pad(found, (0, root.shape[-1] - found.shape[-1]))
+
+
+def learned_share(curvature: Float[Tensor, "*b"], steps: int, step: float = 0.7) -> Float[Tensor, "*b"]:
+    """Share of an entry of A that gradient descent has learned near A = 0: 1 - (1 - step * curvature)^steps.
+
+    `curvature` is the entry's eigenvalue of H over the largest one, l_a l_b^2 / l_1^3; `step` in units of that largest.
+    """
+    return 1 - (1 - step * curvature) ** steps
+
+
+def score_range(head: Attention) -> Float[Tensor, "*b"]:
+    """rho = max_i (max_j s_ij - min_j s_ij) over all pairs; without a mask exp(-rho) C <= S_i <= exp(rho) C."""
+    scores = head.pull @ head.x.mT
+    return (scores.amax(-1) - scores.amin(-1)).amax(-1)
+
+
 def _accept(x: Tensor, a: Tensor, mask: Tensor | None) -> None:
-    if not x.is_floating_point() or x.ndim < 2 or x.shape[-2] < 1:
-        raise IsonumError(
-            f"attention needs tokens of shape (n, d), floating point, got {x.dtype} {tuple(x.shape)}. "
-            "Give one row per token; further axes go in front."
-        )
-    d = x.shape[-1]
-    if a.shape[-2:] != (d, d) or a.dtype != x.dtype:
-        raise IsonumError(
-            f"the score matrix must be ({d}, {d}) of {x.dtype} for tokens of shape {tuple(x.shape)}, "
-            f"got {a.dtype} {tuple(a.shape)}. Build it with score_matrix(w_q, w_k)."
-        )
     if not (x.isfinite().all() and a.isfinite().all()):
         raise IsonumError(
             "attention needs finite tokens and scores, got NaN or infinity. Look for the layer that made it."
