@@ -14,7 +14,6 @@ from isonum_core.errors import IsonumError
 from isonum_core.theory.attention import (
     Attention,
     causal_mask,
-    deviations,
     gauss_newton_spectrum,
     head_gradients,
     jacobian,
@@ -148,21 +147,9 @@ def test_tiny_blocks_keep_their_digits():
 
 def test_deviations_have_small_relative_error_under_sharp_attention():
     x = torch.tensor([[1.0, 3.0], [1.25, 3.5], [0.5, 2.0]], dtype=torch.float64)
-    p = torch.tensor([[1.0, 2.0**-80, 0.0]], dtype=torch.float64)  # x_0 - mu_0 = -2^-80 (x_1 - x_0), a binary number
-    got = deviations(p, x)[0, 0]
+    p = torch.tensor([1.0, 2.0**-80, 0.0], dtype=torch.float64)  # x_0 - mu_0 = -2^-80 (x_1 - x_0), a binary number
+    got = Attention(x, torch.eye(2, dtype=torch.float64), p.expand(3, 3)).deviations[0, 0]
     assert got.tolist() == [-(2.0**-80) * 0.25, -(2.0**-80) * 0.5]
-
-
-@pytest.mark.parametrize("n", [3, 9])
-def test_chunks_equal_the_whole(n, monkeypatch):
-    x, a, w_v = draw(5, n, 4, 2.0, v=3)
-    whole = Attention.of(x, a)
-    want = whole.covariance, jacobian(whole, w_v), score_gradient(whole, x)
-    monkeypatch.setattr("isonum_core.theory.attention.CHUNK", 2 * x.numel())
-    parts = Attention.of(x, a)
-    got = parts.covariance, jacobian(parts, w_v), score_gradient(parts, x)
-    for g, w in zip(got, want, strict=True):
-        assert relative(g, w) <= 1e-15
 
 
 def test_a_batch_equals_its_members():

@@ -16,7 +16,7 @@ from torch import Tensor
 from isonum_core.errors import IsonumError, WeakNumberWarning
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import SCORES, outlier_dimensions
-from isonum_core.geometry.sinks import SinkMoments, SinkSplit
+from isonum_core.geometry.sinks import SINK, SinkMoments, SinkSplit
 
 # Name in the report -> what it is of moments: scores, and how much of the variance is in one place.
 SPECTRAL = "iso_score iso_score_unbiased participation_ratio participation_ratio_unbiased effective_rank".split()
@@ -31,7 +31,6 @@ SECONDS = {"twonn": lambda n, d: n * n * d / 1.5e10, "partition_isotropy": lambd
 SECONDS["log_partition_isotropy"] = SECONDS["partition_isotropy"]
 MEASURES = (*COVARIANCE, *SECONDS)
 CAP = 120.0
-SINK = 10.0  # times the median length: a row beyond is a sink
 SLIGHT = 0.1  # a half that differs from its null by a smaller share is called slightly off
 # Titles of the chapters that the verdict sends to.
 CHAPTERS = {"spectral": "What is isotropy?", "mean": "Shift-invariance", "none": "The guarantee"}
@@ -95,7 +94,7 @@ def report(
         return partition_isotropy(x, radius=radius)
 
     points = dict(zip(SECONDS, (neighbours, lambda: search().value, lambda: search().log_value), strict=True))
-    return report_of(SinkMoments.of(x).split(SINK), chosen, points, measures, radius, begin)
+    return report_of(SinkMoments.of(x).split(), chosen, points, measures, radius, begin)
 
 
 def report_of(

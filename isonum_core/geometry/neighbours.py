@@ -13,7 +13,6 @@ from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
@@ -147,16 +146,7 @@ def _best_clusters(y: np.ndarray) -> np.ndarray:
     distances = pairwise_distances(y)  # once for every k
     if not distances.any():
         raise IsonumError(f"clusters need samples that differ, got {len(y)} equal rows. Check for padding.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # reported below, with what it means
-        tried = [KMeans(n_clusters=k, random_state=42).fit_predict(y) for k in range(2, _MOST_CLUSTERS + 1)]
-    if merged := [k for k, labels in enumerate(tried, start=2) if len(np.unique(labels)) < k]:
-        warnings.warn(
-            f"fewer than {merged[0]} distinct rows: k-means found fewer clusters than asked from k={merged[0]} on. "
-            "Duplicated rows make clusters of equal points, whose cosines are rounding.",
-            WeakNumberWarning,
-            stacklevel=3,
-        )
+    tried = [KMeans(n_clusters=k, random_state=42).fit_predict(y) for k in range(2, _MOST_CLUSTERS + 1)]
     scores = [silhouette_score(distances, labels, metric="precomputed") for labels in tried]
     best = tried[np.argmax(scores)] if max(scores) >= _THRESHOLD else np.zeros(len(y), dtype=int)
     return np.unique(best, return_inverse=True)[1]

@@ -8,7 +8,6 @@ S_i = sum_j P_ij (x_j - mu_i)(x_j - mu_i)^T with mu_i = sum_j P_ij x_j. Leading 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,9 +16,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
-
-# Deviations x_j - mu_i are held for a few rows i at a time: at most this many numbers (32 MiB in float64).
-CHUNK = 2**22
 
 
 @dataclass(frozen=True)
@@ -49,31 +45,26 @@ class Attention:
         return self.p @ self.x
 
     @cached_property
+    def deviations(self) -> Float[Tensor, "*b n n d"]:
+        """x_j - mu_i for every row i, with small relative error however sharp it is.
+
+        Taken from differences with the most attended token, whose own is exactly zero: subtracting mu_i itself would
+        leave rounding of the size of x where the truth is of the size of 1 - max P, and S_i would lose its digits.
+        """
+        x, p = self.x, self.p
+        origin = x.gather(-2, p.argmax(-1)[..., None].expand(*p.shape[:-1], x.shape[-1]))
+        from_origin = x[..., None, :, :] - origin[..., None, :]
+        return from_origin - p[..., None, :] @ from_origin
+
+    @cached_property
     def covariance(self) -> Float[Tensor, "*b n d d"]:
         """S_i = sum_j P_ij (x_j - mu_i)(x_j - mu_i)^T, the spread of what row i reads."""
-        return torch.cat([(p[..., None] * u).mT @ u for p, u in self.rows()], -3)
+        return (self.p[..., None] * self.deviations).mT @ self.deviations
 
     @cached_property
     def pull(self) -> Float[Tensor, "*b n d"]:
         """b_i = A^T x_i, the direction in which a key must move to win the attention of row i."""
         return self.x @ self.a
-
-    def rows(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows of P with their deviations x_j - mu_i (*b, rows, n, d), a few rows at a time."""
-        height = max(1, CHUNK // self.x.numel())
-        for p in self.p.split(height, -2):
-            yield p, deviations(p, self.x)
-
-
-def deviations(p: Float[Tensor, "*b r n"], x: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b r n d"]:
-    """x_j - mu_i, with small relative error however sharp row i is.
-
-    Differences are taken from the most attended token, whose own term is then exactly zero. Subtracting mu_i itself
-    would leave rounding of the size of x where the truth is of the size of 1 - max P, and S_i would lose its digits.
-    """
-    origin = x.gather(-2, p.argmax(-1)[..., None].expand(*p.shape[:-1], x.shape[-1]))
-    from_origin = x[..., None, :, :] - origin[..., None, :]
-    return from_origin - p[..., None, :] @ from_origin
 
 
 def causal_mask(n: int) -> Bool[Tensor, "n n"]:
@@ -94,7 +85,7 @@ def jacobian(head: Attention, w_v: Float[Tensor, "d v"] | None = None) -> Float[
     Holds n^2 v d numbers.
     """
     w_v = torch.eye(head.x.shape[-1], dtype=head.x.dtype) if w_v is None else w_v
-    moved = torch.cat([p[..., None] * (u @ w_v) for p, u in head.rows()], -3)  # P_ij W_V^T (x_j - mu_i)
+    moved = head.p[..., None] * (head.deviations @ w_v)  # P_ij W_V^T (x_j - mu_i)
     out = moved.mT[..., None] * head.pull[..., :, None, None, :] + head.p[..., :, None, :, None] * w_v.mT[:, None, :]
     own = w_v.mT @ head.covariance @ head.a.mT[..., None, :, :]
     out.diagonal(dim1=-4, dim2=-2).add_(own.movedim(-3, -1))
@@ -116,7 +107,8 @@ def score_gradient(head: Attention, g: Float[Tensor, "*b n d"]) -> Float[Tensor,
 
     The only path from the loss to the scores: g_i arrives filtered by the covariance of what row i reads.
     """
-    return head.x.mT @ (head.covariance @ g[..., None]).squeeze(-1)
+    weights = head.p * (head.deviations @ g[..., None]).squeeze(-1)
+    return head.x.mT @ (weights[..., None, :] @ head.deviations).squeeze(-2)
 
 
 def head_gradients(

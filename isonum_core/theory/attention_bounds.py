@@ -28,7 +28,7 @@ def quoted_bound(head: Attention) -> Float[Tensor, "*b"]:
     on the gradient of self-attention for the counterexample and the proof of what remains true.
     """
     own = head.x - head.mean
-    spread = torch.cat([(p * (u**2).sum(-1)).sum(-1) for p, u in head.rows()], -1)  # tr S_i
+    spread = (head.p * (head.deviations**2).sum(-1)).sum(-1)  # tr S_i
     return _size(head.a) * (spread.sum(-1) + _squares(own) / 2 + _squares(head.x) / 2)
 
 

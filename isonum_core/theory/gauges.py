@@ -64,11 +64,6 @@ def logit_spectrum(m: Moments, w: Float[Tensor, "N d"]) -> Float[Tensor, " d"]:
     Equal to the non-zero eigenvalues of Cov(centred logits) / N. `m` holds the moments of the hidden states; Cov(h) has
     ddof = 1 and C has ddof = 0, as the vocabulary is the whole population.
     """
-    if m.d != w.shape[1]:
-        raise IsonumError(
-            f"the states and the head must share d, got {m.d} and {w.shape[1]}. "
-            "Take the moments at the site that feeds the head, after the final norm."
-        )
     # R^T R = N C: the symmetric form R Cov(h) R^T has the spectrum of Cov(h) C without the square root of C.
     r = torch.linalg.qr(centre_rows(w.double())).R
     found = torch.linalg.eigvalsh(r @ m.covariance @ r.mT / len(w)).flip(0).clamp_min(0)
