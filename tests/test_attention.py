@@ -203,8 +203,7 @@ def test_precision_table(dtype, bound):
     ("x", "a", "mask", "words"),
     [
         (torch.full((3, 2), torch.nan), torch.eye(2), None, "finite"),
-        (torch.ones(3, 2), torch.eye(2), torch.ones(3, 3), r"boolean of shape \(3, 3\)"),
-        (torch.ones(3, 2), torch.eye(2), torch.ones(3, 3, dtype=torch.bool).triu(1), "row 2 with no allowed key"),
+        (torch.ones(3, 2), torch.eye(2), torch.ones(3, 3, dtype=torch.bool).triu(1), "look somewhere, got row 2"),
     ],
 )
 def test_bad_input_says_what_came_and_what_to_do(x, a, mask, words):

@@ -30,6 +30,8 @@ COVARIANCE["outlier_dimensions"] = lambda m: float(len(outlier_dimensions(m)))
 SECONDS = {"twonn": lambda n, d: n * n * d / 1.5e10, "partition_isotropy": lambda n, d: n * d / 1.5e6}
 SECONDS["log_partition_isotropy"] = SECONDS["partition_isotropy"]
 MEASURES = (*COVARIANCE, *SECONDS)
+# Unbiased estimates, and where in d dimensions the numbers lie that they are of.
+UNBIASED = {"isoscore_unbiased": lambda d: (0, 1), "participation_ratio_unbiased": lambda d: (1, d)}
 CAP = 120.0
 SLIGHT = 0.1  # a half that differs from its null by a smaller share is called slightly off
 # Titles of the chapters that the verdict sends to.
@@ -132,7 +134,9 @@ def report_of(
         if score and name in found.values:
             if score.null:
                 found.null[name] = float(score.null(m.n, m.d))
-            notes += [note] if (note := score.note(value, m.n, m.d)) else []
+            low, high = UNBIASED.get(name, lambda d: (-math.inf, math.inf))(m.d)
+            if not low <= value <= high:
+                notes.append(f"{value:.6g} lies outside [{low}, {high}], as an unbiased estimate from few samples may.")
         found.notes.extend(dict.fromkeys(f"{name}: {note}" for note in notes))
     if found.values.get("outlier_dimensions"):
         found.outliers.extend(outlier_dimensions(m).tolist())

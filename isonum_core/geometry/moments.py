@@ -42,16 +42,11 @@ class Directions:
         x, _ = accepted_rows(x, mask)
         return merged_chunks(_directions, x, CACHED)
 
-    @property
-    def d(self) -> int:
-        return self.unit_sum.shape[0]
-
     def merge(self, other: Directions) -> Directions:
         """Directions of both samples together; equal to one pass over their union."""
-        if self.d != other.d:
-            raise IsonumError(
-                f"merge needs two of equal d, got d={self.d} and d={other.d}. Take both from the same site."
-            )
+        d, other_d = len(self.unit_sum), len(other.unit_sum)
+        if d != other_d:
+            raise IsonumError(f"merge needs two of equal d, got d={d} and d={other_d}. Take both from the same site.")
         return Directions(self.n + other.n, self.unit_sum + other.unit_sum, self.zeros + other.zeros)
 
 

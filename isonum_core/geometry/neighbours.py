@@ -117,6 +117,9 @@ def cluster_centred_cosine(
     >>> found = cluster_centred_cosine(one, np.random.default_rng(0))
     >>> round(found.value, 4), round(found.expected, 4), found.sizes
     (-0.0025, -0.0025, (400,))
+    >>> two = torch.cat([one, one + 99])  # two isotropic clusters of 400
+    >>> round(cluster_centred_cosine(two, np.random.default_rng(0)).value, 4)
+    -0.0025
     >>> lines = torch.cat([one * torch.eye(32)[0], one * torch.eye(32)[0] + 99])  # two lines: it cannot tell
     >>> round(cluster_centred_cosine(lines, np.random.default_rng(0)).value, 4)
     -0.0025
