@@ -20,8 +20,6 @@ from isonum_core.geometry.rows import Array, accepted_rows, inverse_lengths, mer
 # Rows per float32 product. Products are float32 (fast), sums over chunks are float64 (accurate): with 8192 rows the
 # rounding of one product stays below 1e-6 of the second moment.
 CHUNK = 8192
-# Rows that are only measured and added are read twice; this many stay in the cache between the two.
-CACHED = 2048
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Directions:
         `Moments` do), and where no row is left.
         """
         x, _ = accepted_rows(x, mask)
-        return merged_chunks(_directions, x, CACHED)
+        return merged_chunks(_directions, x, CHUNK)
 
     def merge(self, other: Directions) -> Directions:
         """Directions of both samples together; equal to one pass over their union."""

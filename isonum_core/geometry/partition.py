@@ -73,8 +73,6 @@ def partition_isotropy(w: Rows, radius: float = 1.0) -> PartitionIsotropy:
     Deterministic, float64, O(N d) a step. Not differentiable. Raises IsonumError on a bad shape, integers, non-finite
     rows, a radius that is not positive, and on logits beyond 1e150.
 
-    Mu and Viswanath 2018 take r = 1 and search eigenvectors of W^T W only: `eigenvector_heuristic`.
-
     >>> line = torch.tensor([[1.0], [-1.0]])  # two rows, h = 1 or -1: Z is e + 1/e at both
     >>> partition_isotropy(line).value
     1.0

@@ -82,11 +82,9 @@ def score_matrix(w_q: Float[Tensor, "d k"], w_k: Float[Tensor, "d k"]) -> Float[
 
 
 def jacobian(head: Attention, w_v: Float[Tensor, "d v"] | None = None) -> Float[Tensor, "*b n v n d"]:
-    """All blocks J[i, :, j, :] = d f_i / d x_j, exactly. W_V is the identity where it is left out.
+    """All blocks J[i, :, j, :] = d f_i / d x_j, exactly: n^2 v d numbers. Without W_V it is the identity.
 
     J_ij = W_V^T ( P_ij (I + (x_j - mu_i)(A^T x_i)^T) + [i = j] S_i A^T ).
-
-    Holds n^2 v d numbers.
     """
     w_v = torch.eye(head.x.shape[-1], dtype=head.x.dtype) if w_v is None else w_v
     moved = head.p[..., None] * (head.deviations @ w_v)  # P_ij W_V^T (x_j - mu_i)
@@ -174,8 +172,7 @@ def quoted_bound(head: Attention) -> Float[Tensor, "*b"]:
 
     |A| ( sum_i (P_ii + 1/2) |x_i - mu_i|^2 + sum_{i != j} P_ij |x_j - mu_i|^2 + 1/2 sum_j |x_j|^2 ).
 
-    It vanishes as A -> 0, where J = P (x) I has norm |P| >= 1. Quoted from secondary sources; see the chapter
-    on the gradient of self-attention for the counterexample and the proof of what remains true.
+    It vanishes as A -> 0, where J = P (x) I has norm |P| >= 1; the chapter proves what remains true.
     """
     own = head.x - head.mean
     spread = (head.p * (head.deviations**2).sum(-1)).sum(-1)  # tr S_i
