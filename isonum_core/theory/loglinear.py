@@ -28,7 +28,7 @@ def logits(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Tensor, "
 
 
 def log_partition(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
-    """log Z(h) = log sum_i exp <w_i, h>, in nats: convex, of gradient `mean_embedding`, Hessian `fisher_information`."""
+    """log Z(h) = log sum_i exp <w_i, h>, in nats: convex; gradient `mean_embedding`, Hessian `fisher_information`."""
     return logits(w, h).logsumexp(-1)
 
 
