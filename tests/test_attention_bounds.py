@@ -10,10 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isonum_core.theory.attention import Attention, causal_mask, jacobian
-from isonum_core.theory.attention_bounds import (
+from isonum_core.theory.attention import (
+    Attention,
+    causal_mask,
     collapse_bound,
     diameter,
+    jacobian,
     jacobian_norm,
     preservation_floor,
     quoted_bound,

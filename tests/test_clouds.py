@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from isonum_core import IsonumError, Moments
+from isonum_core import Moments
 from isonum_core.geometry.clouds import CLOUDS, power_law_cloud, rogue_dimension_cloud, segment_cloud
 
 
@@ -40,8 +40,3 @@ def test_segment_is_one_dimensional_and_centred():
 def test_every_cloud_is_seeded_and_finite(name):
     a, b = (CLOUDS[name](50, 8, np.random.default_rng(3)) for _ in range(2))
     assert a.shape == (50, 8) and torch.equal(a, b) and bool(a.isfinite().all())
-
-
-def test_a_cloud_of_one_point_is_refused():
-    with pytest.raises(IsonumError, match="n >= 2"):
-        power_law_cloud(1, 8, np.random.default_rng(0))

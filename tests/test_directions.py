@@ -36,7 +36,7 @@ def test_merging_any_split_equals_one_pass(rng, monkeypatch):
     a, b, c = (Directions.of(part) for part in x.tensor_split([30, 31]))
     assert_sum(c.merge(a.merge(b)), x)
     assert c.merge(a).zeros == a.merge(c).zeros == 2
-    monkeypatch.setattr(module, "CACHED", 64)
+    monkeypatch.setattr(module, "CHUNK", 64)
     assert_sum(Directions.of(x), x)
     with pytest.raises(IsonumError, match="equal d, got d=7 and d=6.*same site"):
         a.merge(Directions.of(x[:, :6]))

@@ -161,5 +161,5 @@ def test_an_arm_is_trained_once_and_again_for_another_configuration():
 
 
 def test_unknown_arm_is_named():
-    with pytest.raises(IsonumError, match="unknown arm 'adagrad'; expected one of SGD"):
+    with pytest.raises(IsonumError, match="A way to train is one of SGD.*got 'adagrad'"):
         train_head(SHORT, "adagrad")

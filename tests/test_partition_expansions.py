@@ -16,7 +16,6 @@ from isonum_core.geometry.partition_expansions import (
     Bracket,
     first_order,
     hull_inradius,
-    isotropy_order_one,
     log_partition_bounds,
     phi,
     row_diameter,
@@ -99,7 +98,7 @@ def test_first_order_is_its_statement(rng, r):
 def test_unless_told_the_sphere_is_the_unit_sphere(rng):
     """As in Mu and Viswanath, whose Z(c) is over |c| = 1."""
     w = torch.from_numpy(rng.normal(size=(50, 4)))
-    assert first_order(w) == first_order(w, 1.0) and isotropy_order_one(w) == isotropy_order_one(w, 1.0)
+    assert first_order(w) == first_order(w, 1.0)
 
 
 @pytest.mark.parametrize("r", [0.01, 0.7, 5.0, 40.0])
@@ -283,24 +282,7 @@ def test_hull_inradius_is_the_lowest_support(seed):
     assert support - room <= hull_inradius(torch.from_numpy(w)) <= support + 1e-12
 
 
-@pytest.mark.parametrize(("n", "d"), [(50, 4), (3, 5)])
-def test_the_published_estimate(n, d):
-    """I_1 of Mu and Viswanath, with r for their 1."""
-    w = np.random.default_rng(2).standard_normal((n, d))
-    norm = np.linalg.norm(w.T @ np.ones(n))
-    found = isotropy_order_one(torch.from_numpy(w), 0.4)
-    assert found == pytest.approx((n - 0.4 * norm) / (n + 0.4 * norm), rel=1e-13)
-
-
-def test_the_published_estimate_turns_negative_and_ours_refuses():
-    w = np.random.default_rng(0).standard_normal((500, 16)) / 4
-    w = torch.from_numpy(w - w.mean(0) + 0.5 * np.eye(16)[0])  # at r = 3 (1 - 3/2) / (1 + 3/2) < 0
-    with pytest.raises(IsonumError, match=r"r \|W\^T 1\| < N, got 750 >= 500.*use partition_isotropy"):
-        isotropy_order_one(w, 3.0)
-    assert 0 < isotropy_order_one(w, 1.9) < 1
-
-
-@pytest.mark.parametrize("function", [first_order, hull_inradius, isotropy_order_one])
+@pytest.mark.parametrize("function", [first_order, hull_inradius])
 def test_every_function_looks_at_its_rows(function):
     with pytest.raises(IsonumError, match="NaN or infinity, the first at row 2"):
         function(torch.tensor([[1.0, 2], [0, 1], [0, float("inf")]]))

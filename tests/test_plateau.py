@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isonum_core.errors import IsonumError
 from isonum_core.theory.toys.plateau import Plateau, _draw, run
 
 SHORT = Plateau(seeds=(0, 1, 2), steps=400)
@@ -50,8 +49,3 @@ def test_any_row_can_be_computed_alone():
     both = [row for row in run(replace(SHORT, steps=30)) if row["seed"] == 1]
     for a, b in zip(both, run(replace(SHORT, steps=30, seeds=(1,))), strict=True):
         assert all(abs(a[k] - b[k]) < 1e-9 for k in a if k != "arm")
-
-
-def test_unknown_arm_is_named():
-    with pytest.raises(IsonumError, match="unknown arm 'x'; expected one of learned head, Adam"):
-        run(replace(SHORT, arms=("x",)))

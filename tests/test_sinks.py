@@ -10,7 +10,7 @@ import torch
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import mean_cosine, participation_ratio
-from isonum_core.geometry.sinks import SUSPECT, SinkMoments
+from isonum_core.geometry.sinks import SinkMoments
 
 
 def cloud(rng, n=400, d=6):
@@ -98,5 +98,3 @@ def test_no_sinks_and_nothing_else_are_answered(rng):
     found = SinkMoments.of(x).split()
     assert not len(found.sinks)
     same(found.everything, found.without)
-    with pytest.raises(IsonumError, match="times=2"):
-        SinkMoments.of(x).split(times=SUSPECT - 1)

@@ -33,8 +33,7 @@ from isonum_core.studies.remedies import (
     searched,
 )
 from isonum_core.theory import readout as law
-from isonum_core.theory.adamw import adamw_weights
-from isonum_core.theory.readout import Aligned, Readout, aligned
+from isonum_core.theory.readout import Aligned, Readout, adamw_weights, aligned
 
 JUDGED = 3072  # rows that judge, at most (or AMPLE), which keeps the answer within seconds
 AMPLE = 2  # rows a direction from which more rows are foretold: below, whitened clouds are foretold with the wrong sign

@@ -165,7 +165,7 @@ def _kept(h: np.ndarray, words: argparse.Namespace, rng: np.random.Generator) ->
     """Places of the states that --sinks and --types leave, and what they left out."""
     import numpy as np
 
-    from isonum_core.commands.report import SINK
+    from isonum_core.geometry.sinks import SINK
 
     kept, notes = np.arange(len(h)), []
     if words.sinks == "drop":

@@ -13,11 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from isonum_core.commands.feeding import Batches, feed
-from isonum_core.commands.report import COVARIANCE, SINK, Report, report_of
+from isonum_core.commands.report import COVARIANCE, Report, report_of
 from isonum_core.commands.verbs import output
 from isonum_core.errors import IsonumError
 from isonum_core.geometry.neighbours import two_nn
-from isonum_core.geometry.sinks import SinkMoments
+from isonum_core.geometry.sinks import SINK, SinkMoments
 from isonum_core.networks.capture import capture_sums
 from isonum_core.networks.models import AsSaved, Checkpoint, load_checkpoint, minilm, quiet
 from isonum_core.networks.packaged import fracast, fracast_states, smollm2
@@ -101,7 +101,7 @@ def _met(checkpoint: Checkpoint, batches: Batches, options: argparse.Namespace) 
 
 
 def _report(sums: _Sums, options: argparse.Namespace) -> Report:
-    parts, first = sums.all.split(SINK), sums.first
+    parts, first = sums.all.split(), sums.first
     lengths = first.norm(dim=1)
     near = first[lengths <= SINK * lengths.median()] if options.twonn else first
     if options.sinks == "drop":

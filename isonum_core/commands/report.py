@@ -16,7 +16,7 @@ from torch import Tensor
 from isonum_core.errors import IsonumError, WeakNumberWarning
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.scores import SCORES, outlier_dimensions
-from isonum_core.geometry.sinks import SinkMoments, SinkSplit
+from isonum_core.geometry.sinks import SINK, SinkMoments, SinkSplit
 
 # Name in the report -> what it is of moments: scores, and how much of the variance is in one place.
 SPECTRAL = "iso_score iso_score_unbiased participation_ratio participation_ratio_unbiased effective_rank".split()
@@ -30,8 +30,9 @@ COVARIANCE["outlier_dimensions"] = lambda m: float(len(outlier_dimensions(m)))
 SECONDS = {"twonn": lambda n, d: n * n * d / 1.5e10, "partition_isotropy": lambda n, d: n * d / 1.5e6}
 SECONDS["log_partition_isotropy"] = SECONDS["partition_isotropy"]
 MEASURES = (*COVARIANCE, *SECONDS)
+# Unbiased estimates, and where in d dimensions the numbers lie that they are of.
+UNBIASED = {"isoscore_unbiased": lambda d: (0, 1), "participation_ratio_unbiased": lambda d: (1, d)}
 CAP = 120.0
-SINK = 10.0  # times the median length: a row beyond is a sink
 SLIGHT = 0.1  # a half that differs from its null by a smaller share is called slightly off
 # Titles of the chapters that the verdict sends to.
 CHAPTERS = {"spectral": "What is isotropy?", "mean": "Shift-invariance", "none": "The guarantee"}
@@ -95,7 +96,7 @@ def report(
         return partition_isotropy(x, radius=radius)
 
     points = dict(zip(SECONDS, (neighbours, lambda: search().value, lambda: search().log_value), strict=True))
-    return report_of(SinkMoments.of(x).split(SINK), chosen, points, measures, radius, begin)
+    return report_of(SinkMoments.of(x).split(), chosen, points, measures, radius, begin)
 
 
 def report_of(
@@ -133,7 +134,9 @@ def report_of(
         if score and name in found.values:
             if score.null:
                 found.null[name] = float(score.null(m.n, m.d))
-            notes += [note] if (note := score.note(value, m.n, m.d)) else []
+            low, high = UNBIASED.get(name, lambda d: (-math.inf, math.inf))(m.d)
+            if not low <= value <= high:
+                notes.append(f"{value:.6g} lies outside [{low}, {high}], as an unbiased estimate from few samples may.")
         found.notes.extend(dict.fromkeys(f"{name}: {note}" for note in notes))
     if found.values.get("outlier_dimensions"):
         found.outliers.extend(outlier_dimensions(m).tolist())

@@ -50,11 +50,7 @@ def _studies(words: argparse.Namespace) -> str:
         if words.json:  # whoever reads the list alone need not wait for the studies themselves
             study = find_study(name)
             profiles = {
-                p: {
-                    "configurations": len(study.configs(p)),
-                    "done": x.get("configurations", 0),
-                    "device": x.get("device"),
-                }
+                p: dict(configurations=len(study.configs(p)), done=x.get("configurations", 0), device=x.get("device"))
                 for p, x in made.items()
             }
             facts = {"columns": study.columns, "tolerances": study.tolerances, "profiles": profiles}

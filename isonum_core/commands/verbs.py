@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 
 from isonum_core.commands.reading import Numbers, read_mask, read_numbers
-from isonum_core.commands.report import MEASURES, SINK, Report, read_next, report
+from isonum_core.commands.report import MEASURES, Report, read_next, report
 from isonum_core.errors import IsonumError
+from isonum_core.geometry.sinks import SINK
 from isonum_core.worlds.tokens import MeanScale
 
 # Measures of many clouds, and their heads.

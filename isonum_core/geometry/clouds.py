@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isonum_core.errors import IsonumError
-
 
 def power_law_cloud(
     n: int, d: int, rng: np.random.Generator, decay: float = 0.0, offset: float = 0.0
@@ -21,8 +19,6 @@ def power_law_cloud(
     eigenvector. mean_share is offset^2 / (1 + offset^2) in the population, whatever the decay; the participation ratio
     is (sum of eigenvalues)^2 / (sum of squares), whatever the offset.
     """
-    if n < 2 or d < 2:
-        raise IsonumError(f"a cloud needs n >= 2 and d >= 2, got n={n}, d={d}.")
     spectrum = np.arange(1, d + 1) ** -float(decay)
     spectrum *= d / spectrum.sum()
     return torch.from_numpy(rng.normal(size=(n, d)) * np.sqrt(spectrum) + offset)

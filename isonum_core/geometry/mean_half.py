@@ -30,17 +30,8 @@ def mean_cosine(m: Moments | Directions) -> Float[Tensor, ""]:
     return ((total @ total).clamp(max=n * n) - n) / (n * (n - 1))
 
 
-def mean_cosine_gram(m: Moments | Directions) -> Float[Tensor, ""]:
-    """Mean of all n^2 cosines, the pairs i = j (each 1) included: |mean of x/|x||^2, from 0 to 1.
-
-    Equals mean_cosine (n - 1) / n + 1 / n; I-STAR's regulariser CosReg is this minus 1 / n.
-    """
-    total, n = _directions(m, least=1)
-    return (total @ total / n**2).clamp(max=1)
-
-
 def cosine_shares(m: Moments | Directions) -> Float[Tensor, "d"]:
-    """Share of each dimension in `mean_cosine_gram`, u_i^2 / |u|^2 with u = sum x/|x|; one large share is a rogue.
+    """Share of each dimension in the mean cosine, u_i^2 / |u|^2 with u = sum x/|x|; one large share is a rogue.
 
     They sum to 1. After Timkey and van Schijndel 2021, whose pairs are drawn instead of all taken.
     """

@@ -20,8 +20,6 @@ from isonum_core.geometry.rows import Array, accepted_rows, inverse_lengths, mer
 # Rows per float32 product. Products are float32 (fast), sums over chunks are float64 (accurate): with 8192 rows the
 # rounding of one product stays below 1e-6 of the second moment.
 CHUNK = 8192
-# Rows that are only measured and added are read twice; this many stay in the cache between the two.
-CACHED = 2048
 
 
 @dataclass(frozen=True)
@@ -40,18 +38,13 @@ class Directions:
         `Moments` do), and where no row is left.
         """
         x, _ = accepted_rows(x, mask)
-        return merged_chunks(_directions, x, CACHED)
-
-    @property
-    def d(self) -> int:
-        return self.unit_sum.shape[0]
+        return merged_chunks(_directions, x, CHUNK)
 
     def merge(self, other: Directions) -> Directions:
         """Directions of both samples together; equal to one pass over their union."""
-        if self.d != other.d:
-            raise IsonumError(
-                f"merge needs two of equal d, got d={self.d} and d={other.d}. Take both from the same site."
-            )
+        d, other_d = len(self.unit_sum), len(other.unit_sum)
+        if d != other_d:
+            raise IsonumError(f"merge needs two of equal d, got d={d} and d={other_d}. Take both from the same site.")
         return Directions(self.n + other.n, self.unit_sum + other.unit_sum, self.zeros + other.zeros)
 
 

@@ -47,8 +47,7 @@ def sampled_participation_ratio(pr: float, n: int) -> float:
     (PR + 2/nu) / (1 + 1/nu + PR/nu) with nu = n - 1; roughly 1/PR_n = 1/PR + 1/nu. It is the ratio of expectations
     E (tr S)^2 / E tr S^2 of the unbiased covariance S, from the Wishart moments
     E (tr S)^2 = (tr C)^2 + (2/nu) tr C^2 and E tr S^2 = (1 + 1/nu) tr C^2 + (tr C)^2 / nu; not the expectation of the
-    ratio, and exact for Gaussian samples only: heavy tails lower it (see `participation_ratio_unbiased`). At PR = d it
-    is the harmonic mean too, 1 / E[1 / PR_n], as size tr S and shape S / tr S of an isotropic sample are independent.
+    ratio, and exact for Gaussian samples only: heavy tails lower it (see `participation_ratio_unbiased`).
     """
     if n < 2 or not pr >= 1:
         raise IsonumError(f"the sampling law needs n >= 2 and PR >= 1, got n={n} and PR={pr}. Give more samples.")

@@ -1,14 +1,13 @@
 """Partition isotropy I(W; r) = min Z / max Z over |h| = r: does the softmax normaliser depend on direction?
 
 Z(h) = sum_i exp <w_i, h> over the rows w_i of W (N, d). I depends on the radius r and on the gauge: adding one vector
-to all rows changes I as far as one likes and no prediction at all, so results carry both.
+to all rows changes I as far as one likes and no prediction at all.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from scipy.optimize import minimize
@@ -39,8 +38,6 @@ class PartitionIsotropy:
     """
 
     log_value: float  # log I = min log Z - max log Z, in nats, at most 0
-    radius: float
-    gauge: Literal["raw rows", "centred rows"]
     min_gap: float  # the minimum of log Z that was found exceeds the true one by at most this
     max_gap: float  # the true maximum exceeds the one that was found by at most this
 
@@ -76,8 +73,6 @@ def partition_isotropy(w: Rows, radius: float = 1.0) -> PartitionIsotropy:
     Deterministic, float64, O(N d) a step. Not differentiable. Raises IsonumError on a bad shape, integers, non-finite
     rows, a radius that is not positive, and on logits beyond 1e150.
 
-    Mu and Viswanath 2018 take r = 1 and search eigenvectors of W^T W only: `eigenvector_heuristic`.
-
     >>> line = torch.tensor([[1.0], [-1.0]])  # two rows, h = 1 or -1: Z is e + 1/e at both
     >>> partition_isotropy(line).value
     1.0
@@ -88,7 +83,7 @@ def partition_isotropy(w: Rows, radius: float = 1.0) -> PartitionIsotropy:
     >>> round(moved.log_value, 1), round(partition_isotropy_centred(even + 500).value, 3)
     (-1732.1, 0.992)
     """
-    return _measure(*accepted_head(w, radius), "raw rows")
+    return _measure(*accepted_head(w, radius))
 
 
 def partition_isotropy_centred(w: Rows, radius: float = 1.0) -> PartitionIsotropy:
@@ -97,7 +92,7 @@ def partition_isotropy_centred(w: Rows, radius: float = 1.0) -> PartitionIsotrop
     Unchanged by W -> W + 1 a^T. Still changed by (W, h) -> (W T, T^-1 h), which reshapes the sphere.
     """
     w, r = accepted_head(w, radius)
-    return _measure(w - w.mean(0), r, "centred rows")
+    return _measure(w - w.mean(0), r)
 
 
 def eigenvector_heuristic(w: Rows, radius: float = 1.0) -> float:
@@ -112,13 +107,13 @@ def eigenvector_heuristic(w: Rows, radius: float = 1.0) -> float:
     return float(values.min() - values.max())
 
 
-def _measure(w: Tensor, r: float, gauge: Literal["raw rows", "centred rows"]) -> PartitionIsotropy:
+def _measure(w: Tensor, r: float) -> PartitionIsotropy:
     """Both ends, and by how much the true minimum may lie below the one found and the true maximum above, proved."""
     (n, d), (mean, spectrum, basis) = w.shape, row_spectrum(w)
     h_min, h_max = _ends(w, r, mean, basis)
     (low, pull), (high, push) = ((float(value), grad[0]) for value, grad in (_look(w, h[None]) for h in (h_min, h_max)))
     if d == 1:  # the sphere is two points, and both were starts
-        return PartitionIsotropy(low - high, r, gauge, 0.0, 0.0)
+        return PartitionIsotropy(low - high, 0.0, 0.0)
     spread = row_diameter(w) if n <= EXACT_DIAMETER else 2 * float((w - mean).norm(dim=1).max())
     below, above = log_partition_bounds(w, r, spread)
     # log Z is convex: it lies above its tangent at h_min, whose lowest value in the ball is log Z - <g, h> - r |g|.
@@ -133,7 +128,7 @@ def _measure(w: Tensor, r: float, gauge: Literal["raw rows", "centred rows"]) ->
     if least > r * curvature:
         off = float((_on_sphere(push[None], r, h_max[None])[0] - h_max).norm()) / (1 - r * curvature / least)
         max_gap = min(max_gap, off * float(push.norm()) + curvature * off**2)
-    return PartitionIsotropy(low - high, r, gauge, max(min_gap, 0.0), max(max_gap, 0.0))
+    return PartitionIsotropy(low - high, max(min_gap, 0.0), max(max_gap, 0.0))
 
 
 def _ends(w: Tensor, r: float, mean: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:

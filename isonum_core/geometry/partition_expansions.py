@@ -89,22 +89,6 @@ def hull_inradius(w: Rows) -> float:
     return max(float((-ConvexHull(rows).equations[:, -1]).min()), 0.0)
 
 
-def isotropy_order_one(w: Rows, radius: float = 1.0) -> float:
-    """I_1 = (N - r |W^T 1|) / (N + r |W^T 1|), the first-order estimate of I(W; r). In (0, 1]; not a bound.
-
-    Raises where r |W^T 1| >= N: the formula turns negative there, while I(W; r) is positive by definition.
-    Mu and Viswanath 2018, at r = 1.
-    """
-    w, r = accepted_head(w, radius)
-    n, push = len(w), r * float(w.sum(0).norm())
-    if push >= n:
-        raise IsonumError(
-            f"this estimate needs r |W^T 1| < N, got {push:.4g} >= {n}. It would be negative here; use "
-            "partition_isotropy."
-        )
-    return (n - push) / (n + push)
-
-
 def log_partition_bounds(w: Tensor, r: float, spread: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """Proved (lower, upper) bounds on min (log Z - log N) and max (log Z - log N) over |h| = r, as two pairs.
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from isonum_core.errors import IsonumError
 from isonum_core.geometry import null
 from isonum_core.geometry.mean_half import cosine_shares as cosine_shares  # handed on, so that all are found here
-from isonum_core.geometry.mean_half import mean_cosine, mean_cosine_gram, mean_share
+from isonum_core.geometry.mean_half import mean_cosine, mean_share
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.rows import Array
 
@@ -152,16 +152,6 @@ class Score:
     source: str
     errata: str = ""
     differentiable: bool = True
-    estimates: tuple[str, str] | None = None  # where the number lies that an unbiased estimate, which may leave, is of
-
-    def note(self, value: float, n: int, d: int) -> str | None:
-        """What to know about this value, if anything: an unbiased estimate may lie where no cloud can."""
-        if self.estimates is None:
-            return None
-        low, high = (float(end.replace("d", str(d))) for end in self.estimates)
-        if low <= value <= high:
-            return None
-        return f"{value:.6g} lies outside [{low:g}, {high:g}], as an unbiased estimate from few samples may."
 
 
 _spectral = partial(
@@ -219,7 +209,6 @@ SCORES: dict[str, Score] = {
         name="participation ratio, unbiased",
         function=null.participation_ratio_unbiased,
         formula="estimate of (tr C)^2 / estimate of tr C^2",
-        estimates=("1", "d"),
         unchanged_by=frozenset({"shift", "rotate", "scale", "pad"}),
         null=lambda n, d: float(d),
     ),
@@ -227,7 +216,6 @@ SCORES: dict[str, Score] = {
         name="IsoScore, unbiased",
         function=null.iso_score_unbiased,
         formula="(unbiased PR - 1)/(d - 1)",
-        estimates=("0", "1"),
         unchanged_by=frozenset({"shift", "rotate", "scale"}),
         null=lambda n, d: 1.0,
     ),
@@ -252,14 +240,7 @@ SCORES: dict[str, Score] = {
         range=("-1/(n - 1)", "1"),
         null=lambda n, d: 0.0,  # exact in expectation, for directions drawn uniformly
         source="Ethayarajh 2019, on all pairs i != j",
-    ),
-    "mean_cosine_gram": _mean(
-        name="mean cosine, i = j included",
-        function=mean_cosine_gram,
-        formula="|sum x/|x||^2/n^2",
-        unchanged_by=frozenset({"rotate", "scale", "duplicate", "pad"}),
-        null=lambda n, d: 1 / n,  # exact too, all of it from the pairs i = j
-        source="arXiv 2305.19358: CosReg is this minus 1/n",
+        errata="CosReg of arXiv 2305.19358 counts the pairs i = j, but for 1/n: it is this times (n - 1)/n.",
     ),
     "mean_share": _mean(
         name="mean share",

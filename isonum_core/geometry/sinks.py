@@ -1,7 +1,7 @@
 """Rows far longer than the others, set apart while states stream by: a few of them decide every spectral score.
 
 In language models these are the states of attention sinks, often that of the first token (Xiao et al. 2024, Sun et al.
-2024: massive activations). A row is a sink when it is more than `times` as long as the median row.
+2024: massive activations). A row is a sink when it is more than SINK times as long as the median row.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 from isonum_core.geometry.rows import accepted_rows, refuse_non_finite
 
+SINK = 10.0
 SUSPECT = 3.0  # rows longer than this many medians of what was met so far are kept apart until all are known
 FEW = 32  # rows that tell no median: each is a suspect until more have come
 
@@ -53,7 +53,7 @@ class SinkMoments:
         """Of both samples together; `split` then equals one pass, but where medians on the way differ threefold."""
         both = [part.ordinary for part in (self, other) if part.ordinary is not None]
         return SinkMoments(
-            _merged(both) if both else None,
+            reduce(Moments.merge, both) if both else None,
             *(torch.cat([getattr(self, name), getattr(other, name)]) for name in ("suspects", "places", "lengths")),
         )._settled()
 
@@ -66,17 +66,12 @@ class SinkMoments:
         ordinary = near if self.ordinary is None else self.ordinary.merge(near)
         return SinkMoments(ordinary, self.suspects[far], self.places[far], self.lengths)
 
-    def split(self, times: float = 10.0) -> SinkSplit:
-        """Moments with and without the sinks, the rows more than `times` as long as the median one, if that has length.
-
-        With a median of zero no row is a sink, and `longest` is not finite.
-        """
-        if not times >= SUSPECT:
-            raise IsonumError(f"sinks are at least {SUSPECT} times as long as the median row, got times={times}.")
+    def split(self) -> SinkSplit:
+        """Moments with and without the sinks. With a median of zero no row is one, and `longest` is not finite."""
         median = self.lengths.median()
-        far = (_lengths(self.suspects) > times * median) & (median > 0)
+        far = (_lengths(self.suspects) > SINK * median) & (median > 0)
         parts = [self.ordinary, *(Moments.of(rows) for rows in (self.suspects[~far],) if len(rows))]
-        without = _merged([part for part in parts if part is not None])
+        without = reduce(Moments.merge, [part for part in parts if part is not None])
         everything = without.merge(Moments.of(self.suspects[far])) if far.any() else without
         return SinkSplit(everything, without, self.places[far].sort().values, float(self.lengths.max() / median))
 
@@ -93,7 +88,3 @@ class SinkSplit:
 
 def _lengths(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)  # whose range no float32 leaves
-
-
-def _merged(parts: list[Moments]) -> Moments:
-    return reduce(lambda whole, part: whole.merge(part), parts)

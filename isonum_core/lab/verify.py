@@ -13,7 +13,7 @@ import numpy as np
 
 from isonum_core.errors import DataAbsent, IsonumError
 from isonum_core.lab.engine import compute
-from isonum_core.lab.study import PROFILES, RESULTS, Cells, Row, Study, find_study
+from isonum_core.lab.study import PROFILES, RESULTS, Row, Study, find_study
 from isonum_core.lab.table import checked, read_table
 
 FAR = 2.0  # seeds' distances that a provisional row may move
@@ -70,7 +70,7 @@ def verify_tables(
 
 
 def _opened(path: Path) -> list[tuple]:
-    """Name, study, allowed differences, configuration and committed rows of all that the table holds."""
+    """Of each configuration: table, study, allowed differences, itself, its rows there and those of all its seeds."""
     provenance = checked(path)[0]
     study = find_study(provenance["study"])
     grid, blocks = study.configs(provenance["profile"]), read_table(path, study)[1]
@@ -81,24 +81,12 @@ def _opened(path: Path) -> list[tuple]:
         if unstated := devices - known.keys():
             raise IsonumError(f"{study.name} states no tolerance of {column!r} on {unstated}. Add it to TOLERANCES.")
         allowed[column] = max(known[device] for device in devices)
-    seeds = {}
+    found, seeds = [], {}
     for key, rows in blocks.items():
-        seeds.setdefault(_but_seed(study, key), []).append(rows)
-    return [
-        (
-            path.name,
-            study,
-            allowed,
-            grid[key],
-            rows,
-            [x for x in seeds[_but_seed(study, key)] if x is not rows and len(x) == len(rows)],
-        )
-        for key, rows in blocks.items()
-    ]
-
-
-def _but_seed(study: Study, key: Cells) -> Cells:
-    return tuple(cell for name, cell in zip(study.columns, key, strict=True) if name != "seed")
+        alike = seeds.setdefault(tuple(rows[0][name] for name in study.columns if name != "seed"), [])
+        alike.append(rows)
+        found.append((path.name, study, allowed, grid[key], rows, alike))
+    return found
 
 
 def drawn_again(columns: Iterable[str], old: list[Row], new: list[Row], others: list[list[Row]]) -> float:
@@ -130,7 +118,7 @@ def drawn_again(columns: Iterable[str], old: list[Row], new: list[Row], others: 
 
 
 def _recomputed(
-    name: str, study: Study, allowed: dict[str, float], config: Any, rows: list[Row], others: list[list[Row]]
+    name: str, study: Study, allowed: dict[str, float], config: Any, rows: list[Row], alike: list[list[Row]]
 ) -> Check:
     _, fresh = compute(study.module, config, "cpu")
     if isinstance(fresh, IsonumError):
@@ -150,6 +138,7 @@ def _recomputed(
     told = f"{column} is {old or 'missing'} in the table and {new or 'missing'} now, {share:.2g} times what is allowed"
     if column not in excused:
         return Check(name, config, "DIFFERS", told, len(cells), share)
+    others = [x for x in alike if x is not rows and len(x) == len(rows)]
     far = drawn_again([column for column in columns if column in excused], rows, fresh, others)
     verdict = "DIFFERS, provisional" if math.isnan(far) else "another draw" if far <= FAR else "DIFFERS"
     told += "" if math.isnan(far) else f"; {far:.2g} times as far as two seeds lie apart"

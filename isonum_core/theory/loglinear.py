@@ -28,10 +28,7 @@ def logits(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Tensor, "
 
 
 def log_partition(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
-    """log Z(h) = log sum_i exp <w_i, h>, in nats. Convex in h, with gradient `mean_embedding`.
-
-    Its Hessian is `fisher_information`.
-    """
+    """log Z(h) = log sum_i exp <w_i, h>, in nats: convex; gradient `mean_embedding`, Hessian `fisher_information`."""
     return logits(w, h).logsumexp(-1)
 
 
@@ -41,10 +38,7 @@ def probabilities(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Te
 
 
 def mean_embedding(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-    """Forecast-weighted mean of the output embeddings, sum_i p_i w_i: the gradient of log Z at h.
-
-    Weighted by p, not uniform: at h = 0 both agree.
-    """
+    """Mean of the output embeddings weighted by the forecast, sum_i p_i w_i: the gradient of log Z at h."""
     return probabilities(w, h) @ w
 
 

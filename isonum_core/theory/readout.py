@@ -1,9 +1,9 @@
 """How much a linear read-out of n states errs: from their spectrum, where the target lies in it, and noise.
 
-Every read-out here is a sum of ridges, w = sum_j a_j (S + k_j)^-1 b, with S the second moment of the states and b that
-of states with targets: ridge is one, least squares has k = 0, and gradient descent stopped at a time is a few with
-complex k_j (a contour integral). So what is exact for ridge is for all: leaving a row out, generalised cross-validation
-(GCV), the risk at another n. With L_ik = l_k / (l_k + K_i), where k_i = K_i (1 - sum_k L_ik / n),
+Every read-out here, but AdamW at the end, is a sum of ridges, w = sum_j a_j (S + k_j)^-1 b, with S the second moment of
+the states and b that of states with targets: ridge is one, least squares has k = 0, and gradient descent stopped at a
+time is a few with complex k_j (a contour integral). So what is exact for ridge is for all: leaving out, generalised
+cross-validation (GCV), the risk at another n. With L_ik = l_k / (l_k + K_i), where k_i = K_i (1 - sum_k L_ik / n),
 
     E = sum_ij a_i a_j (sum_k (1 - L_ik)(1 - L_jk) c_k^2 + s^2) / (1 - sum_k L_ik L_jk / n),
 
@@ -17,6 +17,7 @@ is corrected by itself. A preconditioner's sign follows alignment: Amari et al. 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -180,6 +181,34 @@ def istar_effect(a: Aligned, readout: Readout) -> Float[Tensor, ""]:
     l = a.spectrum.clone().requires_grad_()
     (slope,) = torch.autograd.grad(gcv(a, readout, spectrum=l).log(), l)
     return (slope * l * (1 - l * l.sum() / l.square().sum())).sum().detach()
+
+
+def adamw_weights(
+    second: Float[Tensor, "d d"],
+    shared: Float[Tensor, "d m"],
+    rates: Sequence[float],
+    steps: Sequence[int],
+    decay: float = 0.01,
+) -> Float[Tensor, "g s d m"]:
+    """AdamW in full batch, from zero on half the mean squared error: weights by rate and number of steps (rising).
+
+    No sum of ridges, nor a function of the spectrum: each coordinate's step is divided by its own gradients, so a
+    rotation of the states changes what is learned. Rows enter by two sums: `second`, the mean of h h^T, and `shared`,
+    that of h y^T. After Loshchilov and Hutter 2019; torch.optim.AdamW on the rows does the same to rounding.
+    """
+    (d, m), found = shared.shape, []
+    rate = torch.tensor(rates, dtype=shared.dtype)[:, None].expand(-1, m).reshape(-1)
+    w = shared.new_zeros(d, len(rates) * m)
+    first, squares, goal = torch.zeros_like(w), torch.zeros_like(w), shared.repeat(1, len(rates))
+    for step in range(1, max(steps) + 1):
+        slope = second @ w - goal
+        first.lerp_(slope, 1 - 0.9)
+        squares.lerp_(slope.square(), 1 - 0.999)
+        size = (squares / (1 - 0.999**step)).sqrt() + 1e-8
+        w = w * (1 - rate * decay) - rate / (1 - 0.9**step) * first / size
+        if step in steps:
+            found.append(w.view(d, len(rates), m).transpose(0, 1))
+    return torch.stack(found, 1)
 
 
 def _unresolved(a: Aligned, n: int | None) -> IsonumError:

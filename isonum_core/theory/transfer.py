@@ -13,8 +13,8 @@ from torch import Tensor
 
 from isonum_core.errors import IsonumError
 from isonum_core.theory.divergence import variance_bound
-from isonum_core.theory.gauges import centre_rows, visible_and_hidden
-from isonum_core.theory.loglinear import mean_embedding, probabilities, weighted_rows
+from isonum_core.theory.gauges import visible_and_hidden
+from isonum_core.theory.loglinear import mean_embedding, weighted_rows
 
 # A gradient whose share inside ker F(h) is below this is taken to have none: that much is left by its own rounding.
 HIDDEN_SHARE = 1e-10
@@ -25,7 +25,8 @@ def transfer_constant(
 ) -> Float[Tensor, "*b"]:
     """kappa = c^T F(h)^-1 c: the most that (change of the read-out)^2 / (2 KL) can be, for small changes of h.
 
-    c is the read-out's gradient in h. Infinite where c points into ker F(h): the read-out can then move at KL = 0.
+    c is the read-out's gradient in h: W^T a for a sum <a, z> of raw logits, beta for a probe <beta, h>. Infinite where
+    c points into ker F(h): the read-out can then move at KL = 0.
     Raises IsonumError where p is so concentrated that F(h) has lost its digits.
     """
     seen, hidden = visible_and_hidden(w)
@@ -51,46 +52,6 @@ def shift_susceptibility(w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"]) -> F
     1 / (1 + S) is the squared distance, under p, from the constant vector to the column space of W.
     """
     return transfer_constant(w, h, mean_embedding(w, h))
-
-
-def logit_readout_constant(
-    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], a: Float[Tensor, " N"]
-) -> Float[Tensor, "*b"]:
-    """kappa of the read-out g = <a, z> of raw logits. A row gauge changes it unless a sums to zero."""
-    return transfer_constant(w, h, (a @ w).expand(h.shape))
-
-
-def centred_readout_constant(
-    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], a: Float[Tensor, " N"]
-) -> Float[Tensor, "*b"]:
-    """kappa of g = <a, z - mean(z) 1>, a read-out of centred logits. No gauge changes it.
-
-    At uniform p it is N |Pi a|^2 with Pi the projector on the column space of the centred head: no spectrum in it.
-    """
-    return transfer_constant(w, h, (a @ centre_rows(w)).expand(h.shape))
-
-
-def hidden_readout_constant(
-    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], beta: Float[Tensor, " d"]
-) -> Float[Tensor, "*b"]:
-    """kappa of g = <beta, h>, a probe of the hidden state with these coefficients. No row gauge changes it.
-
-    A change of basis does, if beta stays: it is then another probe (over its own variance, see `readout_spectrum`).
-    Over unit beta: at most 1 / l_min(F), on average tr(F^-1) / d >= d / tr F, with equality for isotropic F.
-    """
-    return transfer_constant(w, h, beta.expand(h.shape))
-
-
-def forecast_constant(
-    w: Float[Tensor, "N d"], h: Float[Tensor, "*b d"], psi: Float[Tensor, "*b N"]
-) -> Float[Tensor, "*b"]:
-    """kappa of a functional of p with influence function psi (for the mean of values v, psi = v). Sees neither half.
-
-    Var_p(psi) R^2, with R^2 that of regressing psi on the rows of W under p: so at most Var_p(psi), for every head.
-    """
-    p = probabilities(w, h)
-    centred = psi - (p * psi).sum(-1, keepdim=True)
-    return transfer_constant(w, h, (p * centred) @ w)
 
 
 def shared_head_guarantee(

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isonum_core.errors import IsonumError
+from isonum_core.errors import among
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Trained(NamedTuple):
 def run(config: Optimisers) -> list[dict]:
     """One row for each arm, seed and recorded step.
 
-    `drift` is |sum of rows - its initial value| / (N rms); `mean_over_rms` is |mean row| / rms, in [0, 1]; `rms` is the
-    root mean square length of a row; `unused_cosine` the mean cosine of never-seen tokens with -E[h]; `kl` the excess
-    loss in nats.
+    With rms the root mean square length of a row, `drift` is |sum of rows - its initial value| / (N rms) and
+    `mean_over_rms` |mean row| / rms, in [0, 1]; `unused_cosine` is the mean cosine of never-seen tokens with -E[h],
+    `kl` the excess loss in nats.
     """
     rows = []
     for arm in config.arms:
@@ -92,9 +92,7 @@ def train_head(config: Optimisers, arm: str) -> tuple[Trained, ...]:
 
     Trained once and remembered: whoever asks again gets the same tensors, so do not change them in place.
     """
-    if arm not in ARMS:
-        raise IsonumError(f"unknown arm {arm!r}; expected one of {', '.join(ARMS)}.")
-    how = ARMS[arm]
+    how = among("way to train", arm, ARMS)
     draws = zip(*(_draw(config, how, seed) for seed in config.seeds), strict=True)
     target, frequency, entropy, *weights = map(torch.stack, draws)
     w, m, e = (p.requires_grad_() for p in weights)
@@ -158,6 +156,5 @@ def _measure(w: Tensor, h: Tensor, start: Tensor, unused: int) -> dict[str, floa
     return {
         "drift": float((w.sum(0) - start.sum(0)).norm() / (len(w) * rms)),
         "mean_over_rms": float(w.mean(0).norm() / rms),
-        "rms": float(rms),
         "unused_cosine": float(torch.cosine_similarity(w[-unused:], -h.mean(0, keepdim=True)).mean()),
     }
