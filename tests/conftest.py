@@ -35,19 +35,6 @@ def pytest_configure(config):
 
 
 @pytest.fixture
-def patchtst():
-    """A model of transformers that reads numbers in patches, with random weights, in eval mode."""
-    import torch
-    import transformers
-
-    sizes = dict(context_length=128, patch_length=16, patch_stride=16, d_model=32, ffn_dim=128, num_hidden_layers=2)
-    config = transformers.PatchTSTConfig(num_attention_heads=4, prediction_length=16, scaling=None, **sizes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return transformers.PatchTSTForPrediction(config).eval()
-
-
-@pytest.fixture
 def seed():
     """Of `rng`. A test that must hold for many seeds is parametrised by it."""
     return 0

@@ -11,6 +11,7 @@ from isonum_core.geometry.sinks import SinkMoments
 from isonum_core.networks.capture import capture, capture_sums, collect
 from isonum_core.networks.patched import Patched, patched_model, read
 from isonum_core.networks.sites import sites
+from isonum_core.networks.tiny import Tiny, tiny_model
 
 SMALL = dict(vocab_size=40, bos_token_id=0, eos_token_id=1, pad_token_id=0)
 
@@ -310,11 +311,14 @@ def test_of_a_series_of_numbers_every_position_counts(trunk):
     assert collect(model, {"context": x}, "read", 4).ids.tolist() == [-1] * 4
 
 
-def test_a_direct_model_is_captured_from_its_past_values(patchtst):
-    x = torch.randn(3, 128, 1, generator=torch.Generator().manual_seed(0))
-    found = capture(patchtst, [{"past_values": x}])
+def test_a_direct_model_is_captured_from_its_past_values():
+    model, x = (
+        tiny_model(Tiny("patchtst"), 0).eval(),
+        torch.randn(3, 128, 1, generator=torch.Generator().manual_seed(0)),
+    )
+    found = capture(model, [{"past_values": x}])
     with torch.no_grad():
-        last = patchtst.model(past_values=x).last_hidden_state
+        last = model.model(past_values=x).last_hidden_state
     _same(found["block.1"], Moments.of(last.reshape(-1, 32)))
 
 
@@ -402,11 +406,12 @@ def test_positions_that_a_table_keeps_for_padding_are_not_there():
         capture(model, _batch(length=33))
 
 
-def test_what_a_model_refuses_is_passed_on_in_one_sentence(patchtst):
+def test_what_a_model_refuses_is_passed_on_in_one_sentence():
+    model = tiny_model(Tiny("patchtst"), 0).eval()
     with pytest.raises(
         IsonumError, match="PatchTSTForPrediction was expected to read input_ids, .* Give it its own keys"
     ):
-        capture(patchtst, _batch())
+        capture(model, _batch())
 
 
 def test_a_model_that_pads_by_itself_is_told():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from isonum_core.errors import IsonumError
 from isonum_core.networks.forecast import sample_paths, token_loss, token_windows
 from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.worlds.tokens import MeanScale
 
-SMALL = dict(d=16, heads=2, context=32, horizon=4, vocabulary=40)
+SMALL = dict(d=16, heads=2, context=32, horizon=4, patch=8, vocabulary=40)
 DECODERS = ("gpt2", "llama")
 TOKENS = MeanScale(n_tokens=40, low=-3.0, high=3.0, context_length=32)
 
@@ -41,6 +42,13 @@ def test_a_decoder_s_loss_is_over_every_next_token_but_padding():
     p = model(torch.tensor([[5, 6, 0, 7, 8]])).logits.log_softmax(-1)[0]
     expected = -(p[0, 6] + p[2, 7] + p[3, 8] + p[4, 9]) / 4
     assert torch.allclose(token_loss(model, read, after), expected, atol=1e-5)
+
+
+def test_the_loss_of_t5_is_over_the_target_but_padding():
+    model = tiny_model(Tiny("t5", **SMALL), 0)
+    read, after = torch.tensor([[5, 6, 7]]), torch.tensor([[8, 0, 9]])
+    p = model(read, decoder_input_ids=torch.tensor([[0, 8, 0]])).logits.log_softmax(-1)[0]
+    assert torch.allclose(token_loss(model, read, after), -(p[0, 8] + p[2, 9]) / 2, atol=1e-5)
 
 
 def greedy(model, read, horizon):
@@ -84,6 +92,16 @@ def test_paths_follow_their_generator(context):
     model = tiny_model(Tiny("gpt2", **SMALL), 0).eval()
     first, again, other = (sample_paths(model, TOKENS, context, 4, 3, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_what_cannot_be_sampled_is_named(context):
+    model = tiny_model(Tiny("gpt2", **SMALL), 0)
+    for wrong in (dict(horizon=0), dict(paths=0)):
+        asked = {"horizon": 1, "paths": 1, **wrong}
+        with pytest.raises(IsonumError, match=f"got .*{next(iter(wrong))}={next(iter(wrong.values()))}"):
+            sample_paths(model, TOKENS, context, generator=generator(), **asked)
+    with pytest.raises(IsonumError, match="a decoder alone .* got T5ForConditionalGeneration, horizon=1, paths=1"):
+        sample_paths(tiny_model(Tiny("t5", **SMALL), 0), TOKENS, context, 1, 1, generator())
 
 
 def test_a_context_of_one_step_is_continued(context):

@@ -1,4 +1,4 @@
-"""The regularisers: value and slope against autograd in float64, and against the published code."""
+"""The regularisers: value and slope against autograd in float64, against the published code, and over processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import doctest
 import numpy as np
 import pytest
 import torch
+import torch.multiprocessing
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -134,6 +135,38 @@ def test_a_regulariser_is_a_weight_and_a_measure(rng):
     assert float(Regulariser("cosreg", 2.0)(x)) == pytest.approx(2 * float(cosreg(x)))
     with pytest.raises(IsonumError, match="istar, cosreg, mean_share, got 'whiten'"):
         Regulariser("whiten", 1.0)
+
+
+LOSSES = {"istar": istar, "pooled": lambda x, group: istar(x, c0=torch.eye(5), group=group)}
+LOSSES |= {"cosreg": cosreg, "mean_share": mean_share_loss}
+
+
+def _process(rank, file, x, sent):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    half = x[:13] if rank == 0 else x[13:]  # of unequal size
+    world = torch.distributed.group.WORLD
+    found = {}
+    for name, loss in LOSSES.items():
+        found[name] = slope(lambda x, loss=loss: loss(x, group=world), half)
+    sent.put((rank, {name: value.numpy() for name, value in found.items()}))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_slope_of_the_whole_batch(rng, tmp_path):
+    x = drawn(rng, 30, 5)
+    spawn = torch.multiprocessing.get_context("spawn")
+    sent = spawn.SimpleQueue()
+    processes = [spawn.Process(target=_process, args=(r, tmp_path / "meet", x, sent)) for r in range(2)]
+    for process in processes:
+        process.start()
+    found = dict(sent.get() for _ in processes)
+    for process in processes:
+        process.join()
+    for name, loss in LOSSES.items():
+        # DistributedDataParallel averages over the two, so each holds twice its share.
+        both = np.concatenate([found[0][name], found[1][name]]) / 2
+        np.testing.assert_allclose(both, slope(lambda x, loss=loss: loss(x, group=None), x), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("weight", [0.5, -0.5])

@@ -21,6 +21,7 @@ from isonum_core.commands import measure as module
 from isonum_core.errors import WeakNumberWarning
 from isonum_core.geometry.neighbours import two_nn
 from isonum_core.networks.packaged import fracast, fracast_states
+from isonum_core.networks.tiny import Tiny, tiny_model
 from isonum_core.worlds.series import find_series
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -289,8 +290,8 @@ def test_series_are_written_as_levels_for_a_model_of_words(capsys, folder_of, tm
     assert series["block.1"]["isoscore"] == text["block.1"]["isoscore"] and series["embed"]["n"] == 300
 
 
-def test_a_model_of_numbers_reads_windows_of_a_series(capsys, tmp_path, patchtst):
-    patchtst.save_pretrained(tmp_path / "model")
+def test_a_model_of_numbers_reads_windows_of_a_series(capsys, tmp_path):
+    tiny_model(Tiny("patchtst"), 0).save_pretrained(tmp_path / "model")
     found, facts = _json(capsys, tmp_path / "model")
     x = find_series("sunspots").values[0]
     windows = torch.tensor(np.lib.stride_tricks.sliding_window_view(x, 128)[:-1], dtype=torch.float32)
@@ -359,8 +360,8 @@ def test_texts_that_are_none(capsys, folder_of, tmp_path, content, sentence):
     assert status == 2 and sentence in err and err.count("\n") == 1
 
 
-def test_models_of_numbers_read_no_words(capsys, tmp_path, text, patchtst):
-    patchtst.save_pretrained(tmp_path)
+def test_models_of_numbers_read_no_words(capsys, tmp_path, text):
+    tiny_model(Tiny("patchtst"), 0).save_pretrained(tmp_path)
     for words in (["--text", str(text)], ["--per", "window"], ["--per", "type"]):
         status, _, err = _run(capsys, tmp_path, *words)
         assert status == 2 and f"a model that reads words was expected for {' '.join(words)[-12:]}"[:40] in err

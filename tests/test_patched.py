@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import trapezoid
 
 from isonum_core.errors import IsonumError
 from isonum_core.networks.forecast import Predictive, word_ids
@@ -101,11 +102,25 @@ def test_the_loss_is_the_cross_entropy_of_what_is_said():
     assert flat.nll(torch.zeros(2, 3, dtype=torch.float64)).item() == pytest.approx(np.log(12))
 
 
-def test_a_certain_forecast_has_itself_as_mean():
+def test_crps_is_the_integral_of_the_squared_distance_between_distributions(rng):
+    centres = torch.linspace(-2, 2, 7).double()
+    p = torch.from_numpy(rng.dirichlet(np.ones(7), size=(3, 2)))
+    last, scale = torch.from_numpy(rng.normal(size=(3, 1))), torch.from_numpy(rng.uniform(0.5, 2, size=(3, 1)))
+    target = torch.from_numpy(rng.normal(size=(3, 2)))
+    y, grid = (target - last) / scale, np.linspace(-8, 8, 160_001)
+    own = [
+        trapezoid(((centres.numpy() <= grid[:, None]) @ p[i, j].numpy() - (grid >= y[i, j].item())) ** 2, grid)
+        for i in range(3)
+        for j in range(2)
+    ]
+    assert Predictive(p, centres, last, scale).crps(target).item() == pytest.approx(np.mean(own), abs=2e-4)
+
+
+def test_a_certain_forecast_has_the_absolute_error_as_crps_and_itself_as_mean():
     centres = torch.linspace(-2, 2, 5).double()
     p = torch.nn.functional.one_hot(torch.tensor([[3]]), 5).double()
     said = Predictive(p, centres, torch.tensor([[10.0]]).double(), torch.tensor([[2.0]]).double())
-    assert said.mean.item() == 12
+    assert said.mean.item() == 12 and said.crps(torch.tensor([[15.0]]).double()).item() == pytest.approx(1.5)
 
 
 def test_training_learns_a_sine_better_than_its_mean():

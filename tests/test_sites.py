@@ -11,6 +11,7 @@ from isonum_core.errors import IsonumError
 from isonum_core.networks.models import AsSaved, load_checkpoint
 from isonum_core.networks.patched import TRUNKS, Patched, patched_model
 from isonum_core.networks.sites import find, listening, sites
+from isonum_core.networks.tiny import DIRECT, Tiny, tiny_model
 
 WORDS = dict(vocab_size=40, bos_token_id=0, eos_token_id=1, pad_token_id=0)
 SHAPE = dict(
@@ -153,8 +154,9 @@ def test_our_own_networks_have_sites_and_the_state_that_is_read(trunk):
     assert found[-1] == "read" and found[0].endswith("embed") and sum("block" in site for site in found) == 2
 
 
-def test_direct_models_have_sites(patchtst):
-    assert sites(patchtst) == ["embed", "block.0", "block.1"]
+@pytest.mark.parametrize("name", DIRECT)
+def test_direct_models_have_sites(name):
+    assert sites(tiny_model(Tiny(name), 0)) == ["embed", "block.0", "block.1"]
 
 
 class Own(nn.Module):

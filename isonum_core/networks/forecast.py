@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from isonum_core.errors import IsonumError
 from isonum_core.worlds.tokens import EOS, PAD, MeanScale
 
 
@@ -34,6 +35,16 @@ class Predictive:
         ids = word_ids((target - self.last) / self.scale, self.centres)
         return -self.p.gather(2, ids[..., None]).clamp_min(torch.finfo(self.p.dtype).tiny).log().mean()
 
+    def crps(self, target: Float[Tensor, "n H"]) -> Float[Tensor, ""]:
+        """Mean continuous ranked probability score, in standard deviations of the context; smaller is better.
+
+        E|X - y| - E|X - X'| / 2 over the words' own law, exact: no paths are drawn. Gneiting and Raftery 2007.
+        """
+        y = (target - self.last) / self.scale
+        apart = (self.centres[:, None] - self.centres).abs()
+        spread = ((self.p @ apart) * self.p).sum(-1)
+        return ((self.p * (self.centres - y[..., None]).abs()).sum(-1) - spread / 2).mean()
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -49,7 +60,13 @@ def word_ids(y: Float[Tensor, "n H"], centres: Float[Tensor, "V"]) -> Int[Tensor
 
 
 def token_loss(model: nn.Module, context: Int[Tensor, "n C"], target: Int[Tensor, "n H"]) -> Float[Tensor, ""]:
-    """Mean cross-entropy of every next token of a decoder, in nats; padding (a missing value) is never a target."""
+    """Mean cross-entropy in nats per token: of every next token in a decoder, of the target alone in T5.
+
+    Padding (a missing value) is never a target.
+    """
+    if model.config.is_encoder_decoder:
+        labels = target.masked_fill(target == PAD, -100)
+        return model(input_ids=context, attention_mask=(context != PAD).long(), labels=labels).loss
     ids = torch.cat([context, target], dim=1)
     logits = model(input_ids=ids[:, :-1]).logits
     return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD)
@@ -80,8 +97,12 @@ def sample_paths(
 
     Only the ids of bins are drawn, never padding or end of series: their probability is shared out among the bins.
     A series is read once; then its S paths run side by side. The generator lives on the model's device. The model's
-    mode is left as it is: call `.eval()` first where it has dropout.
+    mode is left as it is: call `.eval()` first where it has dropout. IsonumError below one step or path, and on a
+    model with an encoder.
     """
+    if horizon < 1 or paths < 1 or model.config.is_encoder_decoder:
+        got = f"{type(model).__name__}, horizon={horizon}, paths={paths}"
+        raise IsonumError(f"a decoder alone and at least one step and one path were expected, got {got}.")
     coded = [tokeniser.encode(x) for x in context]
     read = _ids(coded).to(next(model.parameters()).device)
     first, drawn, cache = tokeniser.n_special + 1, [], None

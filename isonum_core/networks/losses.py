@@ -1,27 +1,36 @@
 """Regularisers that act on isotropy while a network trains: I-STAR on the spectral half, two others on the mean half.
 
 Each takes states and gives a number to add to the loss, times a weight of either sign. All are scores of `Moments`, so
-value and slope cost two products of the states.
+value and slope cost two products of the states; in several processes the moments are summed over all of them first, and
+the score is that of the whole batch.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.distributed
 from jaxtyping import Float
 from torch import Tensor
 
-from isonum_core.errors import IsonumError, among
+from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Directions, Moments
 from isonum_core.geometry.scores import iso_score_star, mean_cosine, mean_share
 
 States = Tensor | Sequence[Tensor]
+Group = Any  # a torch.distributed process group
 
 
 def istar(
-    states: States, mask: Tensor | None = None, zeta: float = 0.2, c0: float | Float[Tensor, "d d"] | None = None
+    states: States,
+    mask: Tensor | None = None,
+    zeta: float = 0.2,
+    c0: float | Float[Tensor, "d d"] | None = None,
+    group: Group | None = None,
 ) -> Float[Tensor, ""]:
     """1 - IsoScore* of the states, in [0, 1]: loss + weight * istar(h) evens the spectrum out for a weight above zero.
 
@@ -29,7 +38,9 @@ def istar(
     published); `mask` (n,) or (B, T) is true where a position counts. c0=None shrinks towards (tr C / d) I, which
     growing or shrinking all states does not change. A number c is c I: with c fixed the score rises when the states
     shrink, so a network can satisfy it without becoming rounder. A tensor is C0 itself, see `pooled_covariance`.
-    Under autocast the products stay in float32; the value has the precision of the states, float32 at least.
+    Under autocast the products stay in float32; the value has the precision of the states, float32 at least. With a
+    `group` (torch.distributed.group.WORLD) the batch is that of all processes, and the slope is the one that
+    DistributedDataParallel averages to the slope of the whole batch.
     Rudman and Eickhoff 2024 (arXiv 2305.19358), with the sign of its weight.
 
     >>> h = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor([9.0] + 7 * [1.0])
@@ -39,10 +50,10 @@ def istar(
     0.0
     """
     rows = _rows(states, mask)
-    return 1 - iso_score_star(Moments.of(rows), zeta, c0).to(rows.dtype)
+    return 1 - iso_score_star(whole(Moments.of(rows), group), zeta, c0).to(rows.dtype)
 
 
-def cosreg(states: States, mask: Tensor | None = None) -> Float[Tensor, ""]:
+def cosreg(states: States, mask: Tensor | None = None, group: Group | None = None) -> Float[Tensor, ""]:
     """Mean cosine of two different states, in [-1, 1]: a weight above zero drives them apart. States as in `istar`.
 
     The cosine regulariser of Gao et al. 2019, over pairs of different rows; it acts on the mean half alone.
@@ -51,10 +62,14 @@ def cosreg(states: States, mask: Tensor | None = None) -> Float[Tensor, ""]:
     0.86
     """
     rows = _rows(states, mask)
-    return mean_cosine(Directions.of(rows)).to(rows.dtype)
+    found = Directions.of(rows)
+    if group is not None:
+        n, zeros = _total(torch.tensor([found.n, found.zeros], device=rows.device), group).tolist()
+        found = Directions(n, _total(found.unit_sum, group), zeros)
+    return mean_cosine(found).to(rows.dtype)
 
 
-def mean_share_loss(states: States, mask: Tensor | None = None) -> Float[Tensor, ""]:
+def mean_share_loss(states: States, mask: Tensor | None = None, group: Group | None = None) -> Float[Tensor, ""]:
     """Share of the mean in the mean squared length, in [0, 1]: the twin of `istar` on the mean half.
 
     A weight above zero centres the cloud and leaves its spectrum alone. Smooth at rows of zeros. States as in `istar`.
@@ -63,7 +78,7 @@ def mean_share_loss(states: States, mask: Tensor | None = None) -> Float[Tensor,
     0.86
     """
     rows = _rows(states, mask)
-    return mean_share(Moments.of(rows)).to(rows.dtype)
+    return mean_share(whole(Moments.of(rows), group)).to(rows.dtype)
 
 
 def pooled_covariance(batches: Iterable[States], limit: int = 250_000) -> Float[Tensor, "d d"]:
@@ -85,6 +100,24 @@ def pooled_covariance(batches: Iterable[States], limit: int = 250_000) -> Float[
     return pooled.covariance
 
 
+def whole(moments: Moments, group: Group | None) -> Moments:
+    """Moments of the batch of all processes of a group, equal to one pass over all its rows; differentiable."""
+    if group is None:
+        return moments
+    n = _total(torch.tensor(moments.n, device=moments.mean.device), group)
+    mean = _total(moments.n * moments.mean, group) / n
+    away = mean - moments.mean
+    dense = moments.covariance * (moments.n - 1) + moments.n * torch.outer(away, away)
+    return dataclasses.replace(
+        moments,
+        directions=Directions(int(n), _total(moments.directions.unit_sum, group)),
+        mean=mean,
+        rows=None,
+        dense=_total(dense, group),
+        **{name: _total(value, group) for name, value in moments.about(mean).items()},
+    )
+
+
 @dataclass(frozen=True)
 class Regulariser:
     """A weight and a measure, to be called on states: `loss + Regulariser("istar", 0.1)(hidden_states, mask)`.
@@ -96,18 +129,38 @@ class Regulariser:
     weight: float
     zeta: float = 0.2
     c0: float | Tensor | None = None
+    group: Group | None = None
 
     def __post_init__(self) -> None:
-        among("regulariser", self.kind, KINDS_OF_LOSS)
+        if self.kind not in KINDS_OF_LOSS:
+            raise IsonumError(f"A regulariser is one of {', '.join(KINDS_OF_LOSS)}, got {self.kind!r}. Choose one.")
 
     def __call__(self, states: States, mask: Tensor | None = None) -> Tensor | float:
         if self.weight == 0:
             return 0.0
         more = dict(zeta=self.zeta, c0=self.c0) if self.kind == "istar" else {}
-        return self.weight * KINDS_OF_LOSS[self.kind](states, mask, **more)
+        return self.weight * KINDS_OF_LOSS[self.kind](states, mask, group=self.group, **more)
 
 
 KINDS_OF_LOSS = {"istar": istar, "cosreg": cosreg, "mean_share": mean_share_loss}
+
+
+class _AllReduce(torch.autograd.Function):
+    """Sum over the processes; the slope is summed too, as every process holds the same loss of the same sum."""
+
+    @staticmethod
+    def forward(ctx, x, group):
+        ctx.group = group
+        total = x.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx, slope):
+        return _total(slope, ctx.group), None
+
+
+_total = _AllReduce.apply
 
 
 def _rows(states: States, mask: Tensor | None) -> Float[Tensor, "n d"]:

@@ -1,10 +1,12 @@
-"""One training loop: the same seed gives the same weights."""
+"""One training loop: the same seed gives the same weights, also when the run was killed and went on."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ class Training:
     """How to train. The rate rises linearly over `warmup` steps, then falls along a cosine to `final` times `rate`.
 
     coupled_adam is AdamW whose token embeddings, input and output, share one second moment over the vocabulary.
-    `clip` bounds the norm of the gradient.
+    `clip` bounds the norm of the gradient. precision "bfloat16" is mixed: weights and optimiser stay in float32.
     `seed` is that of dropout; the batches are the business of the loss.
     """
 
@@ -36,13 +38,15 @@ class Training:
     warmup: int = 0
     final: float = 1.0
     clip: float | None = None
+    precision: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.optimiser in OPTIMISERS and self.steps >= 1 and self.rate > 0 and self.warmup >= 0):
+        known = self.optimiser in OPTIMISERS and self.precision in ("float32", "bfloat16")
+        if not (known and self.steps >= 1 and self.rate > 0 and self.warmup >= 0):
             raise IsonumError(
-                f"an optimiser of {', '.join(OPTIMISERS)}, steps >= 1, rate > 0 and warmup >= 0 were expected, got "
-                f"{self}. Correct the one that is off."
+                f"an optimiser of {', '.join(OPTIMISERS)}, precision float32 or bfloat16, steps >= 1, rate > 0 and "
+                f"warmup >= 0 were expected, got {self}. Correct the one that is off."
             )
 
     def rate_at(self, step: int) -> float:
@@ -54,27 +58,40 @@ class Training:
 
 
 def train(
-    model: nn.Module, loss: Loss, training: Training, optimiser: Optimizer | None = None
+    model: nn.Module,
+    loss: Loss,
+    training: Training,
+    checkpoint: Path | str | None = None,
+    every: int = 0,
+    optimiser: Optimizer | None = None,
 ) -> Float[Tensor, "steps"]:
     """Train the model in place, on the device where it is, and return the loss of every step.
 
-    loss(model, step) is the loss of the batch of that step. With `optimiser` (of `make_optimiser`) it starts with its
-    moments. Raises IsonumError when the loss is no longer finite (looked at every 100 steps).
+    loss(model, step) is the loss of the batch of that step: a function of the step, so that a resumed run sees the
+    batches that it would have seen. With `checkpoint`, a file, the run goes on from what is there, and saves weights
+    and optimiser every `every` steps and at the end. With `optimiser` (of `make_optimiser`) it starts with its moments.
+
+    Raises IsonumError when the loss is no longer finite (looked at every 100 steps), and when the checkpoint belongs to
+    another class of model or another Training; torch says where its shapes do not fit.
     """
     device = next(model.parameters()).device
     optimiser = optimiser or make_optimiser(model, training)
     losses: list[Tensor] = []
+    if checkpoint is not None and Path(checkpoint).exists():
+        losses = list(_resume(Path(checkpoint), model, optimiser, training))
+    mixed = torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
     model.train()
     # Dropout draws from the device's global generator: it is lent for the run, seeded anew at each step, given back.
     # The seeds are hashed, as the CPU's generator reads 32 bits alone, and all at once: hash by hash is 5 % of a run.
     seeds = np.random.SeedSequence(training.seed).generate_state(training.steps).tolist()
     generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for step in range(training.steps):
+        for step in range(len(losses), training.steps):
             generator.manual_seed(seeds[step])
             for group in optimiser.param_groups:
                 group["lr"] = training.rate_at(step)
-            value = loss(model, step)
+            with mixed:
+                value = loss(model, step)
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             if training.clip is not None:
@@ -88,6 +105,8 @@ def train(
                     raise IsonumError(
                         f"a finite loss was expected, got none from step {step} on. Lower the rate or clip."
                     )
+            if checkpoint is not None and (done == training.steps or (every and done % every == 0)):
+                _save(Path(checkpoint), model, optimiser, training, losses)
     return torch.stack(losses).float().cpu()
 
 
@@ -139,3 +158,27 @@ class CoupledAdam(Optimizer):
                 v = state["v"].mean(0, keepdim=True) if group["coupled"] else state["v"]
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.sub_(group["lr"] / (1 - b1**t) * state["m"] / ((v / (1 - b2**t)).sqrt() + group["eps"]))
+
+
+def _save(path: Path, model: nn.Module, optimiser: Optimizer, training: Training, losses: list[Tensor]) -> None:
+    """Weights, buffers, optimiser and losses in one file; a kill leaves the old file or the new."""
+    state = dict(model=model.state_dict(), optimiser=optimiser.state_dict(), losses=torch.stack(losses))
+    part = path.with_name(path.name + ".part")
+    torch.save({"run": _run(model, training), **state}, part)
+    os.replace(part, path)
+
+
+def _resume(path: Path, model: nn.Module, optimiser: Optimizer, training: Training) -> Float[Tensor, "steps"]:
+    """Put what `_save` wrote into model and optimiser; returns the losses of the steps already done."""
+    with path.open("rb") as file:
+        state = torch.load(file, map_location=next(model.parameters()).device, weights_only=True)
+    before, now = state["run"], _run(model, training)
+    if changed := ", ".join(f"{k} {before.get(k)} -> {now[k]}" for k in now if before.get(k) != now[k]):
+        raise IsonumError(f"{path.name} was written by another run ({changed}). Use its settings, or another file.")
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    return state["losses"]
+
+
+def _run(model: nn.Module, training: Training) -> dict:
+    return dict(model=type(model).__name__, **dataclasses.asdict(training))
