@@ -101,14 +101,14 @@ MUTANTS = (
         "ranks from 0",
         NEIGHBOURS,
         (("np.arange(1, keep + 1) / n", "np.arange(keep) / n"),),
-        ("test_neighbours", "test_the_dimension_equals_its_twin"),
+        ("test_neighbours", "test_dimensions_equal_their_twins"),
         dict(n=60, d=3),
     ),
     Mutant(
         "a row is its own neighbour",
         NEIGHBOURS,
         ((".kneighbors(return_distance=False)", ".kneighbors(y - y.mean(0), return_distance=False)"),),
-        ("test_neighbours", "test_the_dimension_equals_its_twin"),
+        ("test_neighbours", "test_dimensions_equal_their_twins"),
         dict(n=60, d=3),
     ),
     Mutant(

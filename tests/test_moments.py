@@ -9,7 +9,7 @@ import torch
 from isonum_core import Directions, IsonumError, Moments
 from isonum_core.errors import WeakNumberWarning
 from isonum_core.geometry import moments
-from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn
+from isonum_core.geometry.neighbours import cluster_centred_cosine, mle_dimension, two_nn
 from isonum_core.geometry.partition import eigenvector_heuristic, partition_isotropy, partition_isotropy_centred
 from isonum_core.geometry.partition_expansions import first_order, hull_inradius
 from isonum_core.geometry.rows import accepted_rows
@@ -223,6 +223,7 @@ DOORS = {
     "Moments": lambda x: Moments.of(x).covariance.tolist(),
     "Directions": lambda x: Directions.of(x).unit_sum.tolist(),
     "two_nn": two_nn,
+    "mle_dimension": lambda x: mle_dimension(x, 5),
     "cluster_centred_cosine": lambda x: cluster_centred_cosine(x, np.random.default_rng(0)),
     "partition_isotropy": partition_isotropy,
     "partition_isotropy_centred": partition_isotropy_centred,

@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from isonum_core import IsonumError
 from isonum_core.errors import WeakNumberWarning
-from isonum_core.geometry.neighbours import cluster_centred_cosine, two_nn
+from isonum_core.geometry.neighbours import cluster_centred_cosine, mle_dimension, two_nn
 from isonum_core.geometry.rows import stored_eps
 
 
@@ -39,10 +39,17 @@ def twin_two_nn(x, discard=0.1):
     return sum(a * b for a, b in points) / sum(a * a for a, _ in points)
 
 
+def twin_mle(x, k):
+    """Levina and Bickel 2004, equation 8, whose inverses are averaged over the rows."""
+    r = sorted_distances(x)
+    return 1 / np.mean([np.mean([np.log(row[k - 1] / row[j]) for j in range(k - 1)]) for row in r])
+
+
 @pytest.mark.parametrize("n, d", [(60, 3), (40, 20), (15, 40)])
-def test_the_dimension_equals_its_twin(rng, n, d):
+def test_dimensions_equal_their_twins(rng, n, d):
     x = gaussian(rng, n, d)
     assert two_nn(x) == pytest.approx(twin_two_nn(x), rel=1e-9)
+    assert mle_dimension(x, 10) == pytest.approx(twin_mle(x, 10), rel=1e-9)
 
 
 @pytest.mark.parametrize("dimension", [2, 5])
@@ -50,9 +57,11 @@ def test_a_flat_sheet_shows_its_own_dimension(rng, dimension):
     x = torch.from_numpy(rng.random(size=(2000, dimension)) @ np.linalg.qr(rng.normal(size=(40, dimension)))[0].T)
     # 2000 exponential ratios: 1/sqrt(2000) = 2 % standard error, and faces of the cube bias it low
     assert two_nn(x) == pytest.approx(dimension, rel=0.1)
+    assert mle_dimension(x) == pytest.approx(dimension, rel=0.15)
 
 
-def test_the_dimension_ignores_shift_rotation_scale_order_and_empty_columns(rng):
+@pytest.mark.parametrize("measure", [two_nn, mle_dimension])
+def test_dimensions_ignore_shift_rotation_scale_order_and_empty_columns(rng, measure):
     x = gaussian(rng, 80, 6) * torch.arange(1, 7)
     turn = torch.from_numpy(np.linalg.qr(rng.normal(size=(6, 6)))[0])
     moved = [
@@ -65,7 +74,7 @@ def test_the_dimension_ignores_shift_rotation_scale_order_and_empty_columns(rng)
         torch.cat([x, torch.zeros(80, 30)], dim=1),
     ]
     for other in moved:
-        assert two_nn(other) == pytest.approx(two_nn(x), rel=1e-7)
+        assert measure(other) == pytest.approx(measure(x), rel=1e-7)
 
 
 def test_near_neighbours_far_from_the_origin_keep_their_digits(rng):
@@ -81,13 +90,15 @@ def test_float32_states_agree_with_float64(rng):
     assert two_nn((x + 1e3).float()) == pytest.approx(two_nn(x), rel=1e-2)
 
 
+MEASURES = [two_nn, lambda x: mle_dimension(x, 5)]
 quiet = pytest.mark.filterwarnings("ignore::isonum_core.errors.WeakNumberWarning")
 
 
-def test_repeated_rows_count_once_and_are_counted(rng):
+@pytest.mark.parametrize("measure", MEASURES)
+def test_repeated_rows_count_once_and_are_counted(rng, measure):
     x = gaussian(rng, 60, 5)
     with pytest.warns(WeakNumberWarning, match="6 of 66 rows repeat another.*the 60 distinct rows"):
-        assert two_nn(torch.cat([x, x[:3], x[:3]])) == two_nn(x)
+        assert measure(torch.cat([x, x[:3], x[:3]])) == measure(x)
 
 
 @quiet
@@ -99,7 +110,8 @@ def test_any_repeats_in_any_order_leave_the_value_exactly(seed):
     x = torch.from_numpy(g.normal(size=(n, d)) + g.integers(0, 100)).to(g.choice([torch.float32, torch.float64]))
     repeated = torch.cat([x, x[torch.from_numpy(g.integers(0, n, size=int(g.integers(1, 3 * n))))]])
     shuffled = repeated[torch.from_numpy(g.permutation(len(repeated)))]
-    assert two_nn(repeated) == two_nn(shuffled) == two_nn(x)
+    for measure in MEASURES:
+        assert measure(repeated) == measure(shuffled) == measure(x)
 
 
 @quiet
@@ -115,10 +127,11 @@ def test_encoding_anew_leaves_the_value_to_its_digits(seed):
     noise *= 8 * 2.0**-23 * np.linalg.norm(copied, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
     again = np.concatenate([x, (copied + noise * g.random((len(noise), 1))).astype(np.float32)])
     again = torch.from_numpy(again[g.permutation(len(again))])
-    # The copy that stands for the row is off by 1e-6 of a length, its nearest distance by somewhat more: dimensions
-    # up to 20 make of it a few 1e-5 in the worst row, and a mean over rows is below.
-    assert two_nn(again) == pytest.approx(two_nn(torch.from_numpy(x)), rel=1e-5)
-    assert two_nn(again.double()) == two_nn(again)  # known by its values, not by its type
+    for measure in MEASURES:
+        # The copy that stands for the row is off by 1e-6 of a length, its nearest distance by somewhat more: dimensions
+        # up to 20 make of it a few 1e-5 in the worst row, and a mean over rows is below.
+        assert measure(again) == pytest.approx(measure(torch.from_numpy(x)), rel=1e-5)
+        assert measure(again.double()) == measure(again)  # known by its values, not by its type
 
 
 def test_rows_equal_up_to_the_rounding_of_their_type_are_one(rng):
@@ -188,6 +201,9 @@ EQUAL = {
 def test_equal_distances_have_no_dimension(rng, kind):
     with pytest.raises(IsonumError, match="differ in distance, got|neighbours lie equally far.*have at most"):
         two_nn(EQUAL[kind](rng))
+    if kind not in ("quantised", "a grid, measured"):
+        with pytest.raises(IsonumError, match="neighbours lie equally far"):
+            mle_dimension(EQUAL[kind](rng), 2)
 
 
 @quiet
@@ -199,8 +215,9 @@ def test_whitening_with_a_ridge_leaves_no_dimension_and_its_rows_do(rng, n, d):
         assert 0 < two_nn(x) < d
         value, vector = np.linalg.eigh(np.cov(x.T))
         ridged = (x - x.mean(0)) @ vector / np.sqrt(value.clip(0) + 1e-5)
-        with pytest.raises(IsonumError, match="neighbours lie equally far|more evenly than .* independent rows"):
-            two_nn(ridged)
+        for dimension in (two_nn, lambda y: mle_dimension(y, 2)):
+            with pytest.raises(IsonumError, match="neighbours lie equally far|more evenly than .* independent rows"):
+                dimension(ridged)
 
 
 def test_some_equal_distances_are_noted(rng):
@@ -220,10 +237,15 @@ def test_without_roundings_only_equal_rows_are_one(rng):
 def test_dimensions_refuse_what_has_none(rng):
     with pytest.raises(IsonumError, match="2 neighbours need more than 2 rows that differ, got n=2.*Give more rows"):
         two_nn(gaussian(rng, 2, 3))
+    with pytest.raises(IsonumError, match="20 neighbours need more than 20 rows that differ, got n=20.*smaller k"):
+        mle_dimension(gaussian(rng, 20, 3))
+    with pytest.raises(IsonumError, match="k must be at least 2"):
+        mle_dimension(gaussian(rng, 20, 3), k=1)
     with pytest.raises(IsonumError, match="finite, got 1 of 9 rows"):
         two_nn(torch.cat([gaussian(rng, 8, 3), torch.full((1, 3), float("nan"))]))
-    with pytest.raises(IsonumError, match="rows that differ, got n=1"):
-        two_nn(torch.ones(30, 3))
+    for measure in (two_nn, mle_dimension):
+        with pytest.raises(IsonumError, match="rows that differ, got n=1"):
+            measure(torch.ones(30, 3))
 
 
 def twin_cluster_centred_cosine(x, seed):

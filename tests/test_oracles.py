@@ -10,7 +10,7 @@ from isonum_core.geometry import neighbours, scores
 CLOUDS = ["iso", "lowrank", "n_lt_d", "d2", "line3", "clusters3", "tiny_scale"]
 ALL_CLOUDS = [*CLOUDS, "emb_gauss", "emb_clusters4", "emb_big", "emb_2d_cone"]
 
-# Public values: numpy for PR and effective rank, the repository's IsoScore v1, skdim 0.5.0 for the dimension.
+# Public values: numpy for PR and effective rank, the repository's IsoScore v1, skdim 0.5.0 for the dimensions.
 LITERALS = {
     "iso": dict(
         iso_score=0.9740943590029585,
@@ -18,18 +18,21 @@ LITERALS = {
         effective_rank=9.88149618856502,
         mean_cosine=0.0003182616071405176,
         two_nn=9.532173875361742,
+        mle_dimension=8.449054586021344,
     ),
     "lowrank": dict(
         participation_ratio=2.5737187318269283,
         effective_rank=2.734473515683264,
         mean_cosine=0.0018895371975651987,
         two_nn=3.1713162241754533,
+        mle_dimension=2.994299036330454,
     ),
     "n_lt_d": dict(mean_cosine=0.00365179991092123, two_nn=33.22108337411561),
     "tiny_scale": dict(
         participation_ratio=4.883803694837519,
         effective_rank=4.939911023279446,
         mean_cosine=-0.002547142979782995,
+        mle_dimension=4.7551003454446015,
     ),
 }
 
@@ -116,11 +119,14 @@ def test_iso_score_star(oracles, peer_cloud, name):
 
 
 @pytest.mark.parametrize("name", CLOUDS)
-def test_the_dimension_from_neighbours(oracles, peer_cloud, name):
+def test_neighbour_dimensions(oracles, peer_cloud, name):
     x = peer_cloud(name)
     for args, want in recorded(oracles, name, "scikit-dimension", "TwoNN"):
         if args == {}:
             assert neighbours.two_nn(x) == pytest.approx(want, rel=1e-7)
+    for args, want in recorded(oracles, name, "scikit-dimension", "MLE"):
+        k = min(args["n_neighbors"] or 20, len(x) - 1)  # the peer lowers k where rows are few; ours raises
+        assert neighbours.mle_dimension(x, k) == pytest.approx(want, rel=1e-7)
 
 
 @pytest.mark.parametrize("name", ["d2", "n_lt_d"])

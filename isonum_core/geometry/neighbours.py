@@ -49,7 +49,7 @@ def two_nn(x: Rows, roundings: float = ROUNDINGS) -> float:
     (True, '400 of 900 rows repeat another,')
     """
     y, eps = _distinct(x, roundings)
-    r = _two_distances(y)
+    r = _distances(y, 2)
     ratio = np.log(r[:, 1] / r[:, 0])
     n, keep = len(ratio), int(len(ratio) * (1 - DISCARD))
     # Storing moved each row by up to half an eps of its length, so each distance by up to one.
@@ -67,6 +67,25 @@ def two_nn(x: Rows, roundings: float = ROUNDINGS) -> float:
         )
     ratio, height = np.sort(ratio)[:keep], -np.log1p(-np.arange(1, keep + 1) / n)
     return _possible(float(ratio @ height / (ratio @ ratio)), y)
+
+
+def mle_dimension(x: Rows, k: int = 20) -> float:
+    """Intrinsic dimension by maximum likelihood of the distances to k neighbours, above 0.
+
+    At one row (k - 1) / sum_j log(r_k / r_j); over rows the inverses are averaged, so that it is one likelihood.
+    Biased low in high dimension, where a ball of k neighbours is no longer small. Repeated rows and equal distances as
+    in `two_nn`. Levina and Bickel 2004.
+
+    >>> cloud = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    >>> round(mle_dimension(cloud), 1), round(mle_dimension(cloud, k=5), 1)
+    (3.1, 3.0)
+    """
+    if k < 2:
+        raise IsonumError(f"k must be at least 2 neighbours, got {k}. Ask for more.")
+    y, _ = _distinct(x, ROUNDINGS)
+    r = _distances(y, k)
+    inverse = float(np.sort(np.log(r[:, -1:] / r).sum(1)).mean() / (k - 1))  # sorted: in any order the same sum
+    return _possible(1 / max(inverse, np.finfo(float).tiny), y)
 
 
 def _possible(dimension: float, y: np.ndarray) -> float:
@@ -210,11 +229,14 @@ def _first_of_each_chain(y: np.ndarray, share: float) -> np.ndarray:
     return np.sort(np.unique(chain, return_index=True)[1])
 
 
-def _two_distances(y: np.ndarray) -> np.ndarray:
-    """Distances to the two nearest other rows, nearest first."""
-    if len(y) <= 2:
-        raise IsonumError(f"2 neighbours need more than 2 rows that differ, got n={len(y)}. Give more rows.")
-    # Searched with |x|^2 + |y|^2 - 2xy, which cancels for near neighbours: two spare ones, measured again exactly.
-    found = NearestNeighbors(n_neighbors=min(4, len(y) - 1)).fit(y - y.mean(0)).kneighbors(return_distance=False)
-    r = np.stack([np.linalg.norm(y - y[column], axis=1) for column in found.T], axis=1)
-    return np.sort(r, axis=1)[:, :2]
+def _distances(y: np.ndarray, k: int) -> np.ndarray:
+    """Distances to the k nearest other rows, nearest first."""
+    if len(y) <= k:
+        raise IsonumError(
+            f"{k} neighbours need more than {k} rows that differ, got n={len(y)}. Give more rows, or a smaller k."
+        )
+    # Searched with |x|^2 + |y|^2 - 2xy, which cancels for near neighbours: a few spare ones, measured again exactly.
+    spare = min(k + 2, len(y) - 1)
+    found = NearestNeighbors(n_neighbors=spare).fit(y - y.mean(0)).kneighbors(return_distance=False)
+    r = np.stack([np.linalg.norm(y - y[found[:, j]], axis=1) for j in range(spare)], axis=1)
+    return np.sort(r, axis=1)[:, :k]
