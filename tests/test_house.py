@@ -23,9 +23,9 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3300,
+    SMALL: 3322,
     ("worlds",): 1848,
-    ("networks",): 1675,
+    ("networks",): 1840,
     ("statistics",): 383,
     ("lab",): 683,
     ("studies",): 7327,
