@@ -22,6 +22,7 @@ from isobook.caption import filled
 from matplotlib import pyplot as plt
 
 from isonum_core import figures
+from isonum_core.prose import SPOKEN
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -55,6 +56,8 @@ def test_a_chapter_runs_by_itself(chapter, reader, capsys):
     glued = [(output.metadata["scrapbook"]["name"], output.data) for output in shown.outputs if output.metadata]
     said = {name: data["application/papermill.record/text/plain"] for name, data in glued}
     assert len(said) == len(glued), "two numbers under one name"
+    code = re.compile(rf"\b([a-z]+_[a-z_]+|{'|'.join(SPOKEN)})\b")
+    assert not [words for words in said.values() if code.search(words)], "a name of code: say spoken(name)"
     printed = filled("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), said)
     assert re.findall(r"\{glue:text\}`[^`]*`", printed) == [], "no cell has said these"
 
