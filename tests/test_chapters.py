@@ -75,3 +75,11 @@ def test_one_chapter_is_rerun_as_the_readme_says():
 def test_every_chapter_is_in_the_table_of_contents():
     contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
     assert not [path.stem for path in BOOK.glob("*.md") if f"book/{path.stem}\n" not in contents + "\n"]
+
+
+def test_next_is_the_next_page_of_the_table_of_contents():
+    order = re.findall(r"file: book/(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    order = order[order.index("isotropy") : order.index("claims") + 1]
+    texts = {stem: (BOOK / f"{stem}.md").read_text(encoding="utf-8") for stem in order[:-1]}
+    said = [re.search(r"\*\*Next\.\*\* \{\w+\}`(\S+)`", text) for text in texts.values()]
+    assert [hit and hit[1] for hit in said] == order[1:]
