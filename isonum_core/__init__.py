@@ -15,7 +15,7 @@ import importlib
 _WHERE = {
     "errors": ("IsonumError", "WeakNumberWarning"),
     "figures": ("INK", "PALETTE", "citable", "theme"),
-    "prose": ("interval", "say", "tabled"),
+    "prose": ("interval", "say", "spoken", "tabled"),
     "geometry.moments": ("Directions", "Moments"),
     "geometry.scores": ("SCORES", "iso_score", "iso_score_star", "mean_cosine", "mean_share", "participation_ratio"),
     "geometry.null": ("iso_score_null", "iso_score_unbiased"),

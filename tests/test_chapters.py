@@ -22,6 +22,7 @@ from isobook.caption import filled
 from matplotlib import pyplot as plt
 
 from isonum_core import figures
+from isonum_core.prose import SPOKEN
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -55,6 +56,8 @@ def test_a_chapter_runs_by_itself(chapter, reader, capsys):
     glued = [(output.metadata["scrapbook"]["name"], output.data) for output in shown.outputs if output.metadata]
     said = {name: data["application/papermill.record/text/plain"] for name, data in glued}
     assert len(said) == len(glued), "two numbers under one name"
+    code = re.compile(rf"\b([a-z]+_[a-z_]+|{'|'.join(SPOKEN)})\b")
+    assert not [words for words in said.values() if code.search(words)], "a name of code: say spoken(name)"
     printed = filled("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), said)
     assert re.findall(r"\{glue:text\}`[^`]*`", printed) == [], "no cell has said these"
 
@@ -72,3 +75,11 @@ def test_one_chapter_is_rerun_as_the_readme_says():
 def test_every_chapter_is_in_the_table_of_contents():
     contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
     assert not [path.stem for path in BOOK.glob("*.md") if f"book/{path.stem}\n" not in contents + "\n"]
+
+
+def test_next_is_the_next_page_of_the_table_of_contents():
+    order = re.findall(r"file: book/(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    order = order[order.index("isotropy") : order.index("claims") + 1]
+    texts = {stem: (BOOK / f"{stem}.md").read_text(encoding="utf-8") for stem in order[:-1]}
+    said = [re.search(r"\*\*Next\.\*\* \{\w+\}`(\S+)`", text) for text in texts.values()]
+    assert [hit and hit[1] for hit in said] == order[1:]

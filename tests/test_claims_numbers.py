@@ -270,12 +270,18 @@ def test_on_every_real_set_longer_training_rounds_the_read_state_over_fitted_or_
     assert 4 <= worse.sum() <= 10
 
 
-def test_gpt2_and_llama_have_left_the_centre_and_t5_has_come_back_some_of_the_way(trunks):
-    """First page and `models`: changes of the mean cosine at the state that is read, over families and seeds."""
-    table = trunks[trunks.site == "read"].set_index(["model", "family", "seed", "trained"]).mean_cosine.unstack()
-    z = {}
+def moved_from_the_centre(table):
+    """By trunk: mean change of the mean cosine over its standard error, over families and seeds."""
+    table, z = table.set_index(["model", "family", "seed", "trained"]).mean_cosine.unstack(), {}
     for model, change in (table[True] - table[False]).groupby("model"):
         wide = change.unstack("seed").to_numpy()
         spread = wide.mean(1).var(ddof=1) / wide.shape[0] + wide.mean(0).var(ddof=1) / wide.shape[1]
         z[model] = wide.mean() / np.sqrt(spread)
+    return z
+
+
+def test_gpt2_and_llama_have_left_the_centre_and_t5_has_come_back_some_of_the_way(trunks):
+    """First page and `models`: at the state that is read, and after the last block."""
+    z, last = (moved_from_the_centre(trunks[trunks.site == site]) for site in ("read", "last"))
     assert min(z["gpt2"], z["llama"]) > 6 and z["t5"] < -3.5 and -3 < z["patchtst"] < 0 < z["patchtsmixer"]
+    assert last["patchtst"] < -8 and last["patchtsmixer"] > 8

@@ -17,17 +17,17 @@ import isonum_core
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "isonum_core"
-# A wing imports only from those before it; the machine of the lab from none but these two.
+# A wing imports only from those before it; the machine of the lab from none but these three.
 ORDER = "errors origin prose figures geometry theory worlds networks statistics lab studies commands __main__".split()
-LAB = {"errors", "origin", "lab"}
+LAB = {"errors", "origin", "prose", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3322,
-    ("worlds",): 1848,
+    SMALL: 3354,
+    ("worlds",): 1849,
     ("networks",): 1840,
     ("statistics",): 383,
-    ("lab",): 683,
+    ("lab",): 685,
     ("studies",): 7327,
     ("commands", "__main__"): 1882,
 }

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from IPython.utils.capture import capture_output
 
-from isonum_core.prose import interval, say, tabled
+from isonum_core.prose import SPOKEN, interval, say, spoken, tabled
+from isonum_core.studies.learnt import EVERY
+from isonum_core.worlds.series import series_names
 
 
 def test_what_is_said_is_glued_as_numbers_or_words_and_not_shown(shell):
@@ -49,3 +51,18 @@ def test_in_a_wide_table_an_interval_stands_below_its_estimate():
     assert "+0.29 [-0.12" in tabled(list("abc"), [row]).data
     wide = tabled(list("abcde"), [[*row, 1, 2]]).data
     assert "+0.29<br>[-0.12, +0.59]*" in wide and "see [1]" in wide
+
+
+def test_names_are_written_as_people_say_them():
+    assert spoken("gp_mixture −0.35 at block.28; stochastic_volatility, ar1") == (
+        "mixture of Gaussian processes −0.35 at block 29; stochastic volatility, AR(1)"
+    )
+    kept = "`block.0` of `gp_mixture`, studies/pasts.py, $W_th$ and \\lambda_k, the mean of two blocks, x.garch"
+    assert spoken(kept) == kept
+
+
+def test_every_family_and_set_has_a_name_of_its_own_without_a_trace_of_code():
+    names = [*EVERY, *series_names()]
+    words = [spoken(name) for name in names]
+    assert len(set(words)) == len(names) and not [word for word in words if "_" in word]
+    assert not [word for word in SPOKEN.values() if spoken(word) != word]  # said once is said

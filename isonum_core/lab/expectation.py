@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from isonum_core.prose import spoken
+
 WORDS = {True: "as expected", False: "**not as expected**", None: "**not decided**"}
 
 
@@ -41,7 +43,7 @@ class Judged(NamedTuple):
 
     def _repr_markdown_(self) -> str:
         rows = [("written down before the run", "what came", "verdict"), ("---",) * 3]
-        rows += [(e.sentence, v.found, WORDS[v.held]) for e, v in zip(self.expected, self.verdicts, strict=True)]
+        rows += [(e.sentence, spoken(v.found), WORDS[v.held]) for e, v in zip(*self, strict=True)]
         # A bar that is not escaped yet would end its cell, a line end its row.
         cells = [[re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split())) for text in row] for row in rows]
         return "\n".join(f"| {' | '.join(row)} |" for row in cells)

@@ -28,7 +28,8 @@ def _add(
         return draw(value, length, rng, n)
 
     drawn.__name__, drawn.__doc__ = name, f"{words} Knob: {knob}."
-    made = family(knob, (min(grid), max(grid)), grid, words[0].lower() + words[1:-1], season=season)(drawn)
+    first = words[0] if words.startswith(("AR", "Poisson", "Lotka")) else words[0].lower()
+    made = family(knob, (min(grid), max(grid)), grid, first + words[1:-1], season=season)(drawn)
     FRESH[name] = made.family
 
 
