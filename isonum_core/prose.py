@@ -31,8 +31,7 @@ def say(**numbers: object) -> None:
 def tabled(head: Iterable[object], rows: Iterable[Iterable[object]]) -> Markdown:
     """A table as Markdown, so that formulas, links and references in its cells are set.
 
-    From five columns on intervals stand below their estimates, or the last columns would lie out of sight. A cell with
-    nothing in it shows a dash.
+    From five columns on intervals stand below their estimates, which keeps a page's width. An empty cell shows a dash.
     """
     from IPython.display import Markdown
 

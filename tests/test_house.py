@@ -23,7 +23,7 @@ LAB = {"errors", "origin", "lab"}
 # Lines that a wing may have. What "small" means is kept here and nowhere else.
 SMALL = ("__init__", "errors", "origin", "prose", "figures", "geometry", "theory")
 BUDGETS = {
-    SMALL: 3560,
+    SMALL: 3563,
     ("worlds",): 1848,
     ("networks",): 1840,
     ("statistics",): 383,
