@@ -231,6 +231,10 @@ OUT_OF_SIGHT = """() => [...document.querySelectorAll("article table")].filter(t
     const box = t.parentElement;
     return box.clientWidth && box.scrollWidth > box.clientWidth + 1;
 }).map(t => t.textContent.trim().slice(0, 40))"""
+# Cells whose words run into the next.
+OVER_THE_EDGE = """() => [...document.querySelectorAll("article :is(td, th)")].filter(
+    cell => cell.scrollWidth > cell.clientWidth + 1
+).map(cell => cell.textContent.trim().slice(0, 40))"""
 # Stops and brackets that begin a line though something stands before them.
 STOPS_ALONE = """() => {
     const found = [], texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
@@ -272,6 +276,7 @@ def test_a_page_in_light_dark_and_on_a_phone(page, tab, server, axe):
     assert_mathematics(tab)
     assert_pictures(tab, "only-light")
     unfold(tab)
+    assert not tab.evaluate(OVER_THE_EDGE)
     if page != "book/index.html":  # where code and formulas are judged too
         thin(tab)
     assert not violations(axe, tab)
@@ -350,6 +355,21 @@ def test_a_link_shows_what_it_leads_to(page, over, tab, server):
     box, wide = preview.bounding_box(), tab.viewport_size["width"]
     assert box["x"] >= 0 and box["x"] + box["width"] <= wide
     assert over == "file" or not tab.trouble
+
+
+def test_a_tap_enlarges_a_figure_in_its_frame(tab, server):
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.goto(server + "book/isotropy.html")
+    drawing, frame = (
+        tab.locator("figure.citable img.only-light").first,
+        tab.locator("figure.citable .fig-picture").first,
+    )
+    small = drawing.bounding_box()["width"]
+    for large in (True, False):
+        frame.click()
+        assert (drawing.bounding_box()["width"] == int(drawing.get_attribute("width")) > small) is large
+        assert frame.evaluate("frame => frame.scrollWidth > frame.clientWidth") is large
+        assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_on_paper_stands_the_text_and_nothing_else(tab, server):
