@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -44,6 +44,9 @@ DARK = dict(
         strict=True,
     )
 )
+
+# From less to more on both pages: its ends are 3:1 or more against white and black, its middle is grey.
+DIVERGING = LinearSegmentedColormap.from_list("isonum", ["#7c62c4", "#8d8d8d", "#c06a10"])
 
 # No dates: two builds must give the same bytes.
 _METADATA = {

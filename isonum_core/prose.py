@@ -63,13 +63,13 @@ def say(**numbers: object) -> None:
 def tabled(head: Iterable[object], rows: Iterable[Iterable[object]]) -> Markdown:
     """A table as Markdown, so that formulas, links and references in its cells are set.
 
-    From five columns on intervals stand below their estimates, or the last columns would lie out of sight.
+    From five columns on intervals stand below their estimates, which keeps a page's width. An empty cell shows a dash.
     """
     from IPython.display import Markdown
 
     head = list(map(str, head))
     below = r"\1<br>[" if len(head) >= 5 else r"\1 ["
-    rows = [[re.sub(r"(\d) \[", below, str(cell)) for cell in row] for row in rows]
+    rows = [[re.sub(r"(\d) \[", below, str(cell).strip() or "–") for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *rows]
     return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
 

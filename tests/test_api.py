@@ -61,6 +61,8 @@ def test_signatures(source, line):
 def test_words_examples_and_lists_of_names_are_told_apart():
     words, example, names = explained("Of `x*` and\nmore.\n\n>>> 1 + 1\n2\n\na  the first\nbb  the second")
     assert words.astext() == "Of x* and more." and words[1].tagname == "literal"
+    role = explained("Print it with {glue:text}`name`, or `so`.")[0]
+    assert [part.astext() for part in role if part.tagname == "literal"] == ["{glue:text}`name`", "so"]
     assert (example["language"], names["language"]) == ("pycon", "text")
     assert names.astext() == "a  the first\nbb  the second"
     assert comment_above(3, ["# One", "# two", "x = 1"]) == "One two"

@@ -393,8 +393,8 @@ def test_the_forecasts_of_the_dial_do_not_move_and_the_scores_do(opened):
     drawn(opened)
     moved = np.abs(widths() - first)
     assert len(first) == 9 and moved[:3].min() > 1 and moved[3:].max() < 1e-9
-    largest = re.search(r"forty states: (.+)\.$", place.locator("output").inner_text())[1]
-    assert float(largest.replace("−", "-")) < 1e-13
+    value, power = re.search(r"forty states: (\d) × 10⁻(.+)\.$", place.locator("output").inner_text()).groups()
+    assert float(f"{value}e-{int(power.translate(str.maketrans('⁰¹²³⁴⁵⁶⁷⁸⁹', '0123456789')))}") < 1e-13
 
 
 @pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 390)])

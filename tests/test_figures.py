@@ -19,6 +19,7 @@ from matplotlib.colors import to_hex, to_rgb
 from isonum_core.errors import IsonumError
 from isonum_core.figures import (
     DARK,
+    DIVERGING,
     GRID,
     INK,
     LETTERS,
@@ -137,6 +138,14 @@ def test_the_palette_is_readable_in_grey_and_against_the_page(mode):
     assert contrast(mode(INK), paper) > 7
     assert min(contrast(colour, paper) for colour in colours) >= 3  # WCAG 2.1, 1.4.11: graphical objects
     assert min(abs(lightness(a) - lightness(b)) for a, b in combinations(colours, 2)) > 5
+
+
+def test_more_and_less_are_told_apart_on_both_pages():
+    less, nothing, more = (to_hex(DIVERGING(x)) for x in (0.0, 0.5, 1.0))
+    for paper in (PAPER, DARK[PAPER]):
+        assert min(contrast(less, paper), contrast(more, paper)) >= 3
+        assert abs(np.log(contrast(less, paper) / contrast(more, paper))) < 0.3  # neither stands out against the other
+    assert np.ptp(to_rgb(nothing)) < 0.01 < 0.3 < min(np.ptp(to_rgb(less)), np.ptp(to_rgb(more)))
 
 
 def test_letters_in_a_colour_of_the_palette_are_dark_enough_to_read():

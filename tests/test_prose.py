@@ -39,10 +39,10 @@ def test_where_there_is_no_book_what_is_said_is_printed(monkeypatch, capsys):
     assert capsys.readouterr().out == "the share: 0.333333\nname: drift\nn: 8\n"
 
 
-def test_a_table_is_one_of_bars():
+def test_a_table_is_one_of_bars_and_an_empty_cell_shows_a_dash():
     assert (
-        tabled(["$n$", "score"], [(1, "+0.5"), (2, "–")]).data
-        == "| $n$ | score |\n| --- | --- |\n| 1 | +0.5 |\n| 2 | – |"
+        tabled(["$n$", "score"], [(1, "+0.5"), (2, ""), (0, " ")]).data
+        == "| $n$ | score |\n| --- | --- |\n| 1 | +0.5 |\n| 2 | – |\n| 0 | – |"
     )
 
 

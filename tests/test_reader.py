@@ -15,8 +15,9 @@ from isobook.addresses import lost, sitemap
 from isobook.notebooks import Writer
 from isobook.previews import element, snippets
 from isobook.reading import minutes, spoken
+from isobook.tables import carded
 from isobook.theorems import rests_on
-from isobook.typography import set_numbers
+from isobook.typography import keep_with_formulas, set_numbers, set_powers
 from isobook.words import places
 from small_book import built
 
@@ -44,12 +45,57 @@ def test_a_statement_rests_on_what_it_and_its_proof_refer_to():
         ("43 % [40 %, 46 %]", "43 %\xa0[40 %,\xa046 %]"),
         ("(-1, -.5)", "(−1, −.5)"),
         ("[2025] and [1, Theorem 2]", "[2025] and [1, Theorem 2]"),
+        ("1e-05 [-2e-05, 3e-05]", "1e-05\xa0[−2e-05,\xa03e-05]"),
         ("2026-11-26, 1e-05, GPT-2, 0-4, a -b, --minutes", "2026-11-26, 1e-05, GPT-2, 0-4, a -b, --minutes"),
     ],
 )
 def test_numbers_are_set_with_a_true_minus_and_intervals_in_one_piece(typed, printed):
     assert set_numbers(typed) == printed
     assert set_numbers(printed) == printed
+
+
+@pytest.mark.parametrize(
+    "typed, printed",
+    [
+        ("from -2.30e-05 to 7e+16.", "from −2.30\xa0×\xa010^−5 to 7\xa0×\xa010^16."),
+        ("1e+03, 1.0e-10, 1e150", "10^3, 10^−10, 10^150"),
+        ("0e+00 and 0.0e+00, 2.5e+00", "0 and 0, 2.5"),
+        ("418577e364, 3e274247e6, 12e3, 0x1e5, 1e5b, v1.2e3x", "418577e364, 3e274247e6, 12e3, 0x1e5, 1e5b, v1.2e3x"),
+    ],
+)
+def test_large_and_small_numbers_are_powers_of_ten_and_hashes_are_not(typed, printed):
+    parts = set_powers(set_numbers(typed))
+    assert "".join("^" * isinstance(part, nodes.superscript) + part.astext() for part in parts) == printed
+
+
+FORMULA = '<span class="math notranslate nohighlight">\\(n\\)</span>'
+
+
+@pytest.mark.parametrize("before, after, rest", [("(", ").", " So"), ("", "-", "dimensional"), ("≈", ",", "</p>")])
+def test_a_stop_stays_with_its_formula(before, after, rest):
+    assert keep_with_formulas(f"a {before}{FORMULA}{after}{rest}") == (
+        f'a <span class="whole">{before}{FORMULA}{after}</span>{rest}'
+    )
+    assert keep_with_formulas(f"a {FORMULA} b") == f"a {FORMULA} b"
+
+
+def test_the_cells_of_a_table_know_their_heads():
+    heads = ("<p>one</p>", '<p><a href="#x">two</a></p>', "<p>three</p>")
+    row = "".join(f"<td><p>{text}</p></td>" for text in ("a", "b", "a cell of more than twenty-two letters"))
+    table = '<table class="table">\n<thead><tr class="row-odd">{}</tr></thead><tbody>{}</tbody></table>'
+    made = carded(table.format("".join(f'<th class="head">{head}</th>' for head in heads), f"<tr>{row}</tr>" * 2))
+    assert (
+        re.findall(r'<td role="cell"( data-wide)?>(?:<span class="cell-head" aria-hidden="true">(\w+)</span>)?', made)
+        == [
+            ("", ""),
+            ("", "two"),
+            (" data-wide", "three"),
+        ]
+        * 2
+    )
+    assert made.count('scope="col" role="columnheader"') == 3 and made.startswith('<table data-cards role="table"')
+    narrow = table.format("<th>one</th><th>two</th>", "<tr><td>a</td><td>b</td></tr>")
+    assert carded(narrow) == narrow
 
 
 def test_a_word_leads_to_the_first_page_that_exists():
@@ -235,6 +281,7 @@ def link(**to):
         (nodes.enumerated_list("", nodes.list_item("", *map(said, "pq"))), "1. p\n\n   q"),
         (nodes.block_quote("", said("so")), "> so"),
         (nodes.literal_block("", "x = 1", language="python"), "```python\nx = 1\n```"),
+        (nodes.inline("", "10", nodes.superscript("", "−5")), "10<sup>−5</sup>"),
         (nodes.raw("", "<b>", format="html"), ""),
     ],
 )

@@ -226,6 +226,43 @@ def last_figures():
 LAST_FIGURES = last_figures()
 
 
+# Tables of which a part lies beside the screen.
+OUT_OF_SIGHT = """() => [...document.querySelectorAll("article table")].filter(t => {
+    const box = t.parentElement;
+    return box.clientWidth && box.scrollWidth > box.clientWidth + 1;
+}).map(t => t.textContent.trim().slice(0, 40))"""
+# Cells whose words run into the next.
+OVER_THE_EDGE = """() => [...document.querySelectorAll("article :is(td, th)")].filter(
+    cell => cell.scrollWidth > cell.clientWidth + 1
+).map(cell => cell.textContent.trim().slice(0, 40))"""
+# Stops and brackets that begin a line though something stands before them.
+STOPS_ALONE = """() => {
+    const found = [], texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+    for (let text; text = texts.nextNode();) {
+        const block = text.parentElement.closest("p, li, td, th, dd, figcaption, h1, h2, h3, pre, mjx-container");
+        if (!/^[.,;:!?)\\]%’”]/.test(text.data) || !block || block.matches("pre, mjx-container")) continue;
+        if (!text.previousSibling || text.previousSibling.nodeName === "CODE") continue; // code may fill a line
+        const range = document.createRange();
+        range.setStart(text, 0), range.setEnd(text, 1);
+        const [at] = range.getClientRects(), style = getComputedStyle(block);
+        if (at && at.left < block.getBoundingClientRect().left + parseFloat(style.paddingLeft) + 3) found.push(
+            text.previousSibling.textContent.slice(-20) + text.data.slice(0, 9)
+        );
+    }
+    return found;
+}"""
+
+
+def test_large_and_small_numbers_are_powers_of_ten_on_every_page():
+    """Code keeps what Python prints."""
+    wrong = []
+    for page in PAGES:
+        html = re.sub(r"<(pre|script|style|code)\b.*?</\1>", "", (SITE / page).read_text(), flags=re.DOTALL)
+        text = re.sub("<[^>]*>", " ", html[html.find("<article") : html.rfind("</article>")])
+        wrong += [f"{page}: {hit}" for hit in re.findall(r"[\s−+(\[]\d(?:\.\d+)?e[-+]\d+", text)]
+    assert not wrong
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_in_light_dark_and_on_a_phone(page, tab, server, axe):
     # A page with figures is entered by the permanent address of its last one: loading it once serves both.
@@ -239,6 +276,7 @@ def test_a_page_in_light_dark_and_on_a_phone(page, tab, server, axe):
     assert_mathematics(tab)
     assert_pictures(tab, "only-light")
     unfold(tab)
+    assert not tab.evaluate(OVER_THE_EDGE)
     if page != "book/index.html":  # where code and formulas are judged too
         thin(tab)
     assert not violations(axe, tab)
@@ -256,6 +294,8 @@ def test_a_page_in_light_dark_and_on_a_phone(page, tab, server, axe):
     settle(tab)
     wide, shown = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert wide <= shown
+    assert not tab.evaluate(OUT_OF_SIGHT) and not tab.evaluate(STOPS_ALONE)
+    assert tab.locator("figure.citable .fig-cue").count() == tab.locator("figure.citable .fig-cue:visible").count()
     assert not tab.trouble
 
 
@@ -315,6 +355,21 @@ def test_a_link_shows_what_it_leads_to(page, over, tab, server):
     box, wide = preview.bounding_box(), tab.viewport_size["width"]
     assert box["x"] >= 0 and box["x"] + box["width"] <= wide
     assert over == "file" or not tab.trouble
+
+
+def test_a_tap_enlarges_a_figure_in_its_frame(tab, server):
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.goto(server + "book/isotropy.html")
+    drawing, frame = (
+        tab.locator("figure.citable img.only-light").first,
+        tab.locator("figure.citable .fig-picture").first,
+    )
+    small = drawing.bounding_box()["width"]
+    for large in (True, False):
+        frame.click()
+        assert (drawing.bounding_box()["width"] == int(drawing.get_attribute("width")) > small) is large
+        assert frame.evaluate("frame => frame.scrollWidth > frame.clientWidth") is large
+        assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_on_paper_stands_the_text_and_nothing_else(tab, server):

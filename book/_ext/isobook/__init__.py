@@ -17,7 +17,8 @@ publish    files, permanent addresses, index.json
 addresses  sitemap.xml and 404.html
 crate      the RO-Crate that describes all of it to machines
 api        what the package offers, from its source
-typography a true minus, intervals in one piece
+typography a true minus, powers of ten, intervals in one piece
+tables     rows as cards where the screen is narrow
 mathjax    mathematics rendered by files of this site, when the reader comes near it
 icons      the icons that pages use, and no others
 previews   what a link leads to, for the reader who points at it
@@ -52,6 +53,7 @@ from isobook import (
     reading,
     render,
     strict,
+    tables,
     theorems,
     typography,
     words,
@@ -73,7 +75,20 @@ PARTS = (
     explore,
     api,
 )
-PARTS += (typography, mathjax, pages, notebooks, elsewhere, last_ran, previews, publish, addresses, icons, crate)
+PARTS += (
+    typography,
+    tables,
+    mathjax,
+    pages,
+    notebooks,
+    elsewhere,
+    last_ran,
+    previews,
+    publish,
+    addresses,
+    icons,
+    crate,
+)
 
 
 def setup(app):

@@ -134,8 +134,13 @@ def explained(docstring: str) -> list[nodes.Node]:
             made.append(code(block, "text"))
         else:
             made.append(paragraph := nodes.paragraph())
-            for place, piece in enumerate(re.split("`+", " ".join(block.split()))):
-                paragraph += nodes.literal("", piece) if place % 2 else nodes.Text(piece)
+            # A role of MyST is code with its name and its backticks.
+            for place, piece in enumerate(re.split(r"(\{[\w:]+\}`[^`]+`|`+[^`]+`+)", " ".join(block.split()))):
+                paragraph += (
+                    nodes.literal("", piece.strip("`") if piece[:1] == "`" else piece)
+                    if place % 2
+                    else nodes.Text(piece)
+                )
     return made
 
 

@@ -63,6 +63,9 @@ class Writer:
     def _paragraph(self, node, level):
         return f"{self.inside(node, level).strip()}\n\n"
 
+    def _superscript(self, node, level):
+        return f"<sup>{self.inside(node)}</sup>"
+
     def _math(self, node, level):
         return f"${node.astext().strip()}$"
 

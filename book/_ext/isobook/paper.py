@@ -22,7 +22,7 @@ article.bd-article { break-before: page; max-width: none; padding: 0; }
 .paper-front { padding-top: 5rem; }
 .paper-title { font-size: 2.4rem; font-weight: 600; line-height: 1.2; }
 .paper-contents { columns: 2; font-size: .9rem; list-style: none; padding: 0; }
-.paper-address { display: none; }
+.cite-page { display: none; }
 body { background: none; }
 """
 FOOTER = (
@@ -55,7 +55,8 @@ def renamed(body: str, name: str, names: set[str], base: str) -> str:
 def bound(pages: dict[str, str], meta: dict, base: str) -> str:
     """One page of HTML with all articles. `pages` are HTML by name, in reading order; the first lends its head."""
     head = re.search(r"<head>(.*?)</head>", next(page for page in pages.values() if "MathJax" in page), re.DOTALL)[1]
-    kept = re.findall(r'<link [^>]*rel="stylesheet"[^>]*>|<script>window\.MathJax.*?</script>', head, re.DOTALL)
+    kept = list(dict.fromkeys(re.findall(r'<link [^>]*rel="stylesheet"[^>]*>', "".join(pages.values()))))
+    kept += re.findall(r"<script>window\.MathJax.*?</script>", head, re.DOTALL)
     kept += re.findall(r'<script[^>]*src="[^"]*tex-chtml[^"]*"></script>', head)
     titles = {name: re.search(r'<h1>(.*?)<a class="headerlink', article(page))[1] for name, page in pages.items()}
     listed = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in titles.items())

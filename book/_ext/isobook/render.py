@@ -69,7 +69,7 @@ def finish(drawn: tuple, caption: str, alt: str, line: int) -> None:
     """Put in the image for light and dark pages, and the caption parsed as the chapter's own Markdown."""
     payload, files, figure, parser = drawn
     said = {"alt": alt, "html": images(payload["id"], alt, files, "{up}")}
-    figure += nodes.raw("", said["html"].replace("{up}", up(parser.sphinx_env.docname)), format="html")
+    figure += nodes.raw("", frame(said["html"].replace("{up}", up(parser.sphinx_env.docname))), format="html")
     node = nodes.caption(caption, "")
     node.source, node.line = figure.source, line
     with parser.current_node_context(node):
@@ -89,6 +89,12 @@ def images(id: str, alt: str, files: dict, prefix: str) -> str:
     )
     # In a box of their own: the theme hides every caption that is a sibling of a hidden image.
     return f'<span class="fig-picture">{both}</span>'
+
+
+def frame(picture: str) -> str:
+    """A picture that a tap enlarges, and the word that says so, which site.css shows on narrow screens; no script."""
+    cue = '<span class="fig-cue"><input type="checkbox" aria-label="Enlarge the figure"> Enlarge</span>'
+    return f'<label class="fig-frame">{picture}{cue}</label>'
 
 
 def footer_nodes(env, payload: dict) -> list[nodes.Node]:

@@ -1,4 +1,4 @@
-"""Numbers in running text with a true minus, and intervals that do not break over a line."""
+"""Numbers as they are printed: a true minus, powers of ten, intervals in one piece, and no stop alone on its line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 # A hyphen with a digit behind it, and before it neither a letter nor a digit (2026-11-26, 1e-05) nor a path or option.
 MINUS = re.compile(r"(?<![\w/.\-−–])-(?=\.?\d)")
-NUMBER = r"[+−]?\d[\d.,]*\d*(?: ?%)?"
+NUMBER = r"[+−]?\d[\d.,]*\d*(?:e[+-]?\d+)?(?: ?%)?"
 INTERVAL = re.compile(rf"(?:(?<=\d)|(?<=%)) (?=\[{NUMBER}, {NUMBER}\])|(?<=,) (?={NUMBER}\])")
+# A number as Python prints it when it is large or small. A hash of a commit has more digits on one of its sides.
+POWER = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)e([+-]?)0*(\d{1,3})(?!\w)")
 VERBATIM = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.comment)
+# An inline formula with the sign before it and what follows it without a space, up to a hyphen.
+GLUED = re.compile(
+    r'([(\[“‘+−±~≈]?)(<span class="math notranslate nohighlight"[^>]*>.*?</span>)([^\s<\-–—/…]*-?)', re.DOTALL
+)
 
 
 def set_numbers(text: str) -> str:
@@ -19,14 +25,43 @@ def set_numbers(text: str) -> str:
     return INTERVAL.sub("\N{NO-BREAK SPACE}", MINUS.sub("\N{MINUS SIGN}", text))
 
 
+def set_powers(text: str) -> list[nodes.Node]:
+    """The text with "2.30e-05" as 2.30 × 10 to the power of −5; "1e+03" is a power alone, "0e+00" is 0."""
+    plain, *found = POWER.split(text)
+    made = [plain]
+    for value, sign, power, after in zip(*[iter(found)] * 4, strict=True):
+        if float(value) and power != "0":
+            made[-1] += "10" if float(value) == 1 else f"{value}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10"
+            made += [nodes.superscript("", "\N{MINUS SIGN}" * (sign == "-") + power), after]
+        else:
+            made[-1] += f"{float(value):g}{after}"
+    return [nodes.Text(part) if isinstance(part, str) else part for part in made if part]
+
+
+def keep_with_formulas(body: str) -> str:
+    """HTML in which a stop or a bracket stays with its formula, which browsers may else part from anything."""
+
+    def whole(found: re.Match) -> str:
+        return f'<span class="whole">{found[0]}</span>' if found[1] or found[3] else found[0]
+
+    return GLUED.sub(whole, body)
+
+
 class SetNumbers(SphinxPostTransform):
     default_priority = 400  # after values have come into the text, and after BibTeX entries were written
 
     def run(self, **kwargs):
         for text in list(self.document.findall(nodes.Text)):
-            if not isinstance(text.parent, VERBATIM) and (printed := set_numbers(text.astext())) != text.astext():
-                text.parent.replace(text, nodes.Text(printed))
+            printed = set_powers(set_numbers(text.astext()))
+            if not isinstance(text.parent, VERBATIM) and printed and printed != [text]:
+                text.parent.replace(text, printed)
+
+
+def on_page(app, pagename, templatename, context, doctree):
+    if "body" in context:
+        context["body"] = keep_with_formulas(context["body"])
 
 
 def setup(app):
     app.add_post_transform(SetNumbers)
+    app.connect("html-page-context", on_page, priority=400)  # before the room for formulas is kept

@@ -14,6 +14,8 @@
   }
   isonumMath.turned = turned;
 
+  // "3e-16" as it is printed
+  const power = (x) => x.toExponential(0).replace(/e(.*)/, (_, n) => ` × 10${[...n].map((sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]).join("")}`);
   const first = turned(0, 0);
   const WORDS = ["partition isotropy of the rows, radius 1", "mean cosine of the rows", "IsoScore of the states"];
   explore("gauge-dial", {
@@ -31,7 +33,7 @@
         bars(WORDS.map((words, i) => [words, scores[i], i < 2 ? "mean" : "spectral", first.scores[i]]), 20, 42)
         + bars(forecasts[3].map((p, i) => [`probability of token ${i + 1} at one state`, p, "ink", first.forecasts[3][i]]), 164, 36),
         `Partition isotropy ${shown(scores[0])}, mean cosine ${shown(scores[1])}, IsoScore ${shown(scores[2])}; at first (marks) ${first.scores.map(shown).join(", ")}. `
-        + `Largest change of any probability at any of the forty states: ${moved ? moved.toExponential(0).replace("-", "−") : 0}.`];
+        + `Largest change of any probability at any of the forty states: ${moved ? power(moved) : 0}.`];
     },
   });
 })();
