@@ -44,16 +44,11 @@ DARK = dict(
         strict=True,
     )
 )
-
 # From less to more on both pages: its ends are 3:1 or more against white and black, its middle is grey.
 DIVERGING = LinearSegmentedColormap.from_list("isonum", ["#7c62c4", "#8d8d8d", "#c06a10"])
 
 # No dates: two builds must give the same bytes.
-_METADATA = {
-    "svg": {"Date": None},
-    "pdf": {"CreationDate": None},
-    "png": {"Software": None},
-}
+_METADATA = dict(svg={"Date": None}, pdf={"CreationDate": None}, png={"Software": None})
 
 
 def theme() -> None:
@@ -73,31 +68,13 @@ def theme() -> None:
             "figure.figsize": (6.4, 3.6),
             "figure.dpi": 100,
             "figure.constrained_layout.use": True,
-            "figure.facecolor": PAPER,
-            "axes.facecolor": PAPER,
-            "savefig.facecolor": PAPER,
-            "text.color": INK,
-            "axes.edgecolor": INK,
-            "axes.labelcolor": INK,
-            "axes.titlecolor": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-            "grid.color": GRID,
-            "grid.linewidth": 0.8,
-            "patch.edgecolor": PAPER,
-            "axes.linewidth": 0.8,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": 11,
-            "axes.titlelocation": "left",
-            "axes.labelsize": 10.5,
-            "font.size": 10,
-            "xtick.labelsize": 9.5,
-            "ytick.labelsize": 9.5,
-            "legend.fontsize": 9.5,
-            "legend.title_fontsize": 9.5,
-            "legend.frameon": False,
-            "lines.linewidth": 1.8,
+            **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "patch.edgecolor"), PAPER),
+            **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
+            **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+            **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+            **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 9.5),
+            **{"font.size": 10, "axes.labelsize": 10.5, "axes.titlesize": 11, "axes.titlelocation": "left"},
+            **{"grid.color": GRID, "grid.linewidth": 0.8, "axes.linewidth": 0.8, "lines.linewidth": 1.8},
             "image.cmap": "cividis",  # lightness rises evenly, for colour-blind readers too
             "svg.fonttype": "path",  # the letters travel inside the file
             "pdf.fonttype": 42,
@@ -160,10 +137,6 @@ class CitableFigure:
     files: dict[str, str]
     provenance: dict
 
-    def bytes(self, kind: str) -> bytes:
-        """The file of one kind: "svg", "dark.svg", "pdf", "png", "csv" or "json"."""
-        return base64.b64decode(self.files[kind])
-
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         source = f"data:image/png;base64,{self.files['png']}"
         return {
@@ -179,8 +152,6 @@ def citable(fig: Figure, id: str, *, data: pd.DataFrame, **facts: Any) -> Citabl
     id       "fig-", then small letters, digits and hyphens: the figure's address, its name in the text, its files' name
     data     a tidy table of exactly what is drawn; it becomes the CSV (ten significant digits)
     facts    n=..., d=..., seeds=[...], model=..., config=dataclass...: into the provenance
-
-    Caption and alternative text stand below the cell, in the directive {caption}.
 
     Holds SVG (light and dark), PDF, PNG, CSV and the provenance as JSON. The same input gives the same bytes of all but
     the last on one platform. IsonumError when id or data cannot be published.

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
 
-# What people call that for which code has a name of its own, where more is needed than spaces for underscores.
-SPOKEN = {
-    **dict(gpt2="GPT-2", llama="Llama", t5="T5", patchtst="PatchTST", patchtsmixer="PatchTSMixer", smollm2="SmolLM2"),
-    **dict(minilm="MiniLM", fracast="Fracast", zipf="Zipf", sgd="SGD", adamw="AdamW", coupled_adam="coupled Adam"),
-    **dict(iso_score="IsoScore", log_i="log I", two_nn="TwoNN", nll="NLL", ar1="AR(1)", ma1="MA(1)", arma="ARMA"),
-    **dict(fgn="fractional Gaussian noise", fbm="fractional Brownian motion", arfima="ARFIMA", arch="ARCH"),
-    **dict(ar2_period="AR(2) by period", ar2_damping="AR(2) by damping", noisy_ar="noisy AR(1)", garch="GARCH"),
-    **dict(seasonal_ar="seasonal AR", student_ar="Student AR(1)", threshold_ar="threshold AR", inar="INAR"),
-    **dict(ingarch="INGARCH", sine_noise="sine under noise", sine_period="sine by period", square_duty="square wave"),
-    **dict(henon="Hénon map", lorenz="Lorenz", rossler="Rössler", mackey_glass="Mackey–Glass", nile="Nile"),
-    **dict(gp_scale="Gaussian process by scale", gp_tails="Gaussian process by tails"),
-    **dict(gp_mixture="mixture of Gaussian processes", gp_wandering_season="Gaussian wandering season"),
-    **dict(
-        co2="CO₂", elnino="El Niño", ett_h1="ETTh1", us_gdp="US GDP", us_inflation="US inflation", wikitext="WikiText"
-    ),
-    **dict(us_unemployment="US unemployment", fred_md="FRED-MD", carparts="car parts", covid_deaths="Covid deaths"),
-    **dict(elec_victoria="Victorian electricity", nn5_weekly="NN5 weekly", amazon="Amazon reviews"),
-}
+# What people call that for which code has a name of its own.
+SPOKEN = tomllib.loads(Path(__file__).with_name("spoken.toml").read_text(encoding="utf-8"))
 
 
 def spoken(text: str) -> str:

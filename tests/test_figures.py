@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -56,17 +57,21 @@ def line():
     return fig
 
 
+def file(made, kind):
+    return base64.b64decode(made.files[kind])
+
+
 def test_the_same_figure_has_the_same_bytes():
     first, second = (citable(line(), "fig-line", data=TABLE, seeds=[0]) for _ in range(2))
     assert set(first.files) == {"svg", "dark.svg", "pdf", "png", "csv", "json"}
     assert first == second
     for kind in ("svg", "pdf", "png"):
-        assert not re.search(rb"20\d\d-\d\d-\d\d|/CreationDate", first.bytes(kind))
+        assert not re.search(rb"20\d\d-\d\d-\d\d|/CreationDate", file(first, kind))
 
 
 def test_the_csv_is_the_data():
     made = citable(line(), "fig-line", data=TABLE)
-    back = pd.read_csv(io.BytesIO(made.bytes("csv")))
+    back = pd.read_csv(io.BytesIO(file(made, "csv")))
     # ten significant digits are written
     pd.testing.assert_frame_equal(back, TABLE, rtol=1e-9)
 
@@ -82,7 +87,7 @@ def test_an_output_holds_everything_and_shows_the_picture_in_jupyter():
     assert json.loads(json.dumps(bundle[MIME]))["files"] == made.files
     assert 'alt="fig-line"' in bundle["text/html"] and made.files["png"] in bundle["text/html"]
     assert bundle["text/plain"] == "fig-line"
-    assert json.loads(made.bytes("json")) == made.provenance
+    assert json.loads(file(made, "json")) == made.provenance
 
 
 def test_provenance_says_where_from():
@@ -156,7 +161,7 @@ def test_letters_in_a_colour_of_the_palette_are_dark_enough_to_read():
     made = citable(fig, "fig-letters", data=TABLE)
     assert min(contrast(text.get_color(), PAPER) for text in ax.texts) >= 4.5  # WCAG 2.1, 1.4.3
     assert [line.get_color() for line in ax.lines] == list(PALETTE)
-    seen = set(re.findall("#[0-9a-f]{6}", made.bytes("dark.svg").decode()))
+    seen = set(re.findall("#[0-9a-f]{6}", file(made, "dark.svg").decode()))
     assert not seen & set(LETTERS.values()) and {DARK[colour] for colour in PALETTE} <= seen
 
 
@@ -189,7 +194,7 @@ def test_the_dark_drawing_exchanges_only_the_colours_of_the_theme():
     ax.plot([0, 1], [0, 1])
     ax.grid()
     made = citable(fig, "fig-map", data=pd.DataFrame(values))
-    light, dark = (made.bytes(kind).decode() for kind in ("svg", "dark.svg"))
+    light, dark = (file(made, kind).decode() for kind in ("svg", "dark.svg"))
     ours = {*DARK, *DARK.values()}
     assert [c for c in re.findall("#[0-9a-f]{6}", light) if c not in ours] == [
         c for c in re.findall("#[0-9a-f]{6}", dark) if c not in ours

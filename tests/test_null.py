@@ -28,15 +28,15 @@ def mean_and_error(draws):
 @pytest.mark.parametrize("n, d", [(2, 5), (3, 5), (6, 5), (9, 40), (40, 40), (100, 3)])
 def test_the_cap_holds_and_is_reached(n, d):
     k = min(n - 1, d)
-    assert null.iso_score_cap(n, d) == pytest.approx((k - 1) / (d - 1))
+    cap = null.from_participation_ratio(k, d)
     # A simplex: k + 1 points with equal variance in k directions, some of them repeated until there are n.
     simplex = (torch.eye(k + 1) - 1 / (k + 1)).double()
     basis = torch.linalg.svd(simplex)[0][:, :k]
     if n == k + 1:
         x = torch.cat([basis, torch.zeros(n, d - k, dtype=torch.float64)], dim=1)
-        assert float(scores.iso_score(Moments.of(x))) == pytest.approx(null.iso_score_cap(n, d), abs=1e-12)
+        assert float(scores.iso_score(Moments.of(x))) == pytest.approx(cap, abs=1e-12)
     x = gaussian(np.random.default_rng(0), n, d)
-    assert float(scores.iso_score(Moments.of(x))) <= null.iso_score_cap(n, d) + 1e-12
+    assert float(scores.iso_score(Moments.of(x))) <= cap + 1e-12
 
 
 def test_an_isotropic_cloud_scores_one_half_at_n_equal_to_d():
@@ -44,7 +44,7 @@ def test_an_isotropic_cloud_scores_one_half_at_n_equal_to_d():
     for n, d in [(8, 64), (64, 64), (500, 10)]:
         from_law = (SCORES["participation_ratio"].null(n, d) - 1) / (d - 1)
         assert null.iso_score_null(n, d) == pytest.approx(from_law, rel=1e-12)  # (n - 2)/(n + d), by algebra
-        assert null.iso_score_null(n, d) < null.iso_score_cap(n, d)
+        assert null.iso_score_null(n, d) < null.from_participation_ratio(min(n - 1, d), d)
 
 
 @pytest.mark.parametrize("n", [5, 50])

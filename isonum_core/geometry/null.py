@@ -15,15 +15,6 @@ from isonum_core.errors import IsonumError
 from isonum_core.geometry.moments import Moments
 
 
-def iso_score_cap(n: int, d: int) -> float:
-    """The largest IsoScore that n samples in d dimensions can have: (min(n - 1, d) - 1) / (d - 1).
-
-    n centred samples span at most n - 1 directions, so PR <= min(n - 1, d).
-    """
-    _check(n, d)
-    return (min(n - 1, d) - 1) / (d - 1)
-
-
 def iso_score_null(n: int, d: int) -> float:
     """What an isotropic Gaussian cloud scores: (n - 2) / (n + d), so about one half at n = d however large d is.
 
@@ -115,8 +106,8 @@ def iso_score_unbiased(m: Moments | Sequence[Moments]) -> Float[Tensor, ""]:
     return from_participation_ratio(pr, m.d if isinstance(m, Moments) else m[0].d)
 
 
-def from_participation_ratio(pr: Float[Tensor, ""] | float, d: int) -> Float[Tensor, ""] | float:
-    """IsoScore of a participation ratio in d >= 2 dimensions: (PR - 1) / (d - 1)."""
+def from_participation_ratio(pr: Float[Tensor, ""] | float | int, d: int) -> Float[Tensor, ""] | float:
+    """IsoScore of a participation ratio, (PR - 1) / (d - 1); of min(n - 1, d), the most that n rows have, their cap."""
     _check(2, d)
     return (pr - 1) / (d - 1)
 

@@ -118,10 +118,7 @@ def effective_rank(m: Moments) -> Float[Tensor, ""]:
 
 
 def explained_dimension(m: Moments) -> int:
-    """d(0.8): the least number of principal directions that hold four fifths of the variance, from 1 to d.
-
-    A count, so not differentiable, and unstable where shares tie.
-    """
+    """d(0.8): the least number of principal directions that hold four fifths of the variance. Unstable at ties."""
     held = torch.cumsum(m.eigenvalues, 0)
     # One part in 1e12 forgives the rounding of the sum where the share is met exactly (8 of 10 equal directions).
     return int((held < held[-1] * 0.8 * (1 - 1e-12)).sum()) + 1
