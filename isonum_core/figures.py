@@ -65,9 +65,7 @@ def theme() -> None:
         style="ticks",
         palette=list(PALETTE),
         rc={
-            "figure.figsize": (6.4, 3.6),
-            "figure.dpi": 100,
-            "figure.constrained_layout.use": True,
+            **{"figure.figsize": (6.4, 3.6), "figure.dpi": 100, "figure.constrained_layout.use": True},
             **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "patch.edgecolor"), PAPER),
             **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
             **dict.fromkeys(("xtick.color", "ytick.color"), INK),

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,10 @@ import pytest
 hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.register_profile("fresh", print_blob=True)
 hypothesis.settings.load_profile("same")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so all that starts from there; some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # What a browser does on its own account would count as a third-party request.

@@ -107,6 +107,8 @@ class Moments:
         >>> parts = [Moments.of(part) for part in whole.split(300)]
         >>> round((parts[0].merge(parts[1]).merge(parts[2].merge(parts[3])).trace / Moments.of(whole).trace).item(), 6)
         1.0
+        >>> round((parts[0].merge(parts[0]).trace / parts[0].trace).item(), 4)  # twice the same: the mean square stays
+        0.9983
         """
         directions = self.directions.merge(other.directions)
         mean = (self.n * self.mean + other.n * other.mean) / directions.n
