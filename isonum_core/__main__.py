@@ -72,7 +72,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit status 0, or 2 with one sentence on stderr when the input cannot be used."""
     top = parser()
-    options = top.parse_args(arguments)
+    options, rest = top.parse_known_args(arguments)
+    if rest and (not hasattr(options, "files") or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    elif rest:  # a file that comes after an option
+        options.files += rest
     try:
         if hasattr(options, "verb"):
             options.function = getattr(import_module(f"isonum_core.commands.{options.verb[0]}"), options.verb[1])

@@ -97,7 +97,7 @@ def test_a_target_along_the_mean_wants_centring_where_the_bias_is_learned_too(pl
 def test_noise_cannot_be_judged(planted, ask, capsys):
     for way in ((), EARLY, ("--readout", "least-squares")):
         status, found = ask(planted["states"], planted["noise"], *way)
-        assert status == 1 and found["answer"] is None and "show nothing of the target" in found["verdict"]
+        assert status == 1 and found["answer"] is None and "no fit is surely better" in found["verdict"]
     with pytest.raises(SystemExit, match="1"):
         main(["advise", planted["states"], planted["noise"]])
     assert "Cannot know" in capsys.readouterr().out
@@ -274,6 +274,25 @@ def test_classes_may_be_words(planted, ask, tmp_path):
     assert by_words == ask(planted["states"], planted["classes"], "--classes", "--penalty", 300)
 
 
+def test_a_file_may_come_after_an_option_and_what_the_answer_takes_for_granted_is_said(planted, ask):
+    plain = ask(planted["states"], planted["classes"], "--classes")
+    assert ask(planted["states"], "--classes", planted["classes"]) == plain
+    assert any("LogisticRegressionCV() tunes it" in note for note in plain[1]["notes"])
+    status, text = ask(planted["states"], planted["classes"], "--nothing")
+    assert status == 2 and "unrecognized arguments: --nothing" in text
+    two = planted["classes"].replace("classes", "two")
+    np.save(two, np.load(planted["classes"]).clip(0, 1))
+    assert any("two values: if they are classes" in note for note in ask(planted["states"], two)[1]["notes"])
+
+
+def test_with_fewer_rows_than_directions_the_median_eigenvalue_is_not_told(rng, tmp_path, ask):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(25, 64)))
+    status, found = ask("--pairs", tmp_path / "a.npy", tmp_path / "b.npy")
+    assert status in (0, 1) and "mean eigenvalue over the median" not in found["facts"]
+    assert not any("medians" in note for note in found["notes"])
+
+
 def test_what_it_costs_is_counted(planted, monkeypatch):
     """Decompositions and passes over all rows, not seconds; and nothing slow to import."""
     counts = {"eigh": 0, "moments": 0}
@@ -295,7 +314,7 @@ def test_people_read_a_table(planted, capsys):
     assert main(["advise", planted["states"], planted["31 to 40"], *EARLY]) == 0
     text = capsys.readouterr().out
     for words in (
-        "early-stopped, learned from 1500 rows",
+        "early-stopped, foretold for 1500 rows that teach",
         "weight above 0, rounder",
         "where the target lies",
         "31 to 64",
@@ -318,8 +337,9 @@ def test_people_read_a_table(planted, capsys):
         (["{states}", "{noise}", "--types", "{short}"], "got 7"),
         (["{states}", "{noise}", "--classes"], "one column of whole numbers"),
         (["{states}", "{noise}", "--penalty", "-1"], "--penalty 0 or more was expected, got -1"),
-        (["{states}", "{short}"], "got 7 for 1500"),
-        (["{states}", "{gap}"], "got 1500 that are not"),
+        (["{states}", "{short}"], "got 7 targets for 1500 states"),
+        (["{states}", "{gap}"], "got 1500 that are not, the first in row 1, column 1 (from 1)"),
+        (["--pairs", "{states}", "{short}"], "row i of B for each row i of A was expected, got 1500 rows and 7"),
         (["{states}", "{solid}"], "one row a state"),
         (["{states}", "{same}"], "targets that differ"),
         (["{states}", "{text}"], "add --classes"),

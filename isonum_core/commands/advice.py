@@ -69,8 +69,9 @@ class Advice:
     def lopsided(self, l: Float[Tensor, " r"]) -> Advice:
         """Itself, with a note where the mean eigenvalue, by shares of which whitening is softened, is no usual one."""
         over = float(l.mean() / l.median())
-        self.facts["mean eigenvalue over the median"] = over
-        if over > LOPSIDED:
+        if over < math.inf:
+            self.facts["mean eigenvalue over the median"] = over
+        if over > LOPSIDED and MEDIAN in self.effects:
             self.notes.append(
                 f"one direction has {float(l.max() / l.sum()):.0%} of the variance, and the mean eigenvalue is "
                 f"{over:.0f} medians: softened by 1 hardly whitens the median direction, softened by the median does. "
@@ -164,7 +165,7 @@ def advise_readout(
         found.effects[name] = (*log_ratio(own[name], own["nothing"], z), effect)
     found.level = 1 - float(own["nothing"].mean() / mean_only.mean())
     if not sure:
-        found.verdict = f"Cannot know: {len(x)} rows show nothing of the target, with any remedy or none."
+        found.verdict = f"Cannot know: on {len(x)} rows no fit is surely better than the mean of the targets."
         return found
     along = (x - x.mean(0)) @ x.mean(0)
     shared = (along @ (t - t.mean(0))).square().sum() / along.square().sum().clamp_min(1e-300)

@@ -98,7 +98,9 @@ def _advise(words: argparse.Namespace) -> str:
         y = _one_hot(_labels(words.files[1], len(h)), words.files[1]) if words.classes else _targets(words.files[1])
         kept, notes = _kept(h, words, rng)
         if len(h) != len(y) or len(kept) < 20:
-            raise IsonumError(f"a target for each of 20 states or more was expected, got {len(y)} for {len(kept)}.")
+            got = f"{len(y)} targets for {len(h)} states, of which {len(kept)} count"
+            raise IsonumError(f"a target for each state, and 20 states or more that count, were expected, got {got}.")
+        notes += _cautions(y, words)
         _same_width(h, fit)
         h, y = (torch.from_numpy(rows if len(kept) == len(h) else rows[kept]) for rows in (h, y))
         told = advise_readout(h, y, fit, words.readout, fixed, words.rows, rng, words.classes)
@@ -107,6 +109,8 @@ def _advise(words: argparse.Namespace) -> str:
         first, second, *last = words.pairs or words.retrieval
         q, documents = torch.from_numpy(_rows(first)), torch.from_numpy(_rows(second))
         _same_width(q, fit)
+        if not last and len(q) > len(documents):
+            raise IsonumError(f"row i of B for each row i of A was expected, got {len(q)} rows and {len(documents)}.")
         pairs = _rows(last[0], ["1", "2"]) if last else np.arange(len(q))[:, None].repeat(2, 1)
         told = advise_search(q, documents, torch.from_numpy(_relevant(pairs, q, documents)), fit, rng)
     if words.save and told.remedy:
@@ -129,8 +133,9 @@ def _rows(file: str, columns: list[str] | None = None) -> np.ndarray:
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or not x.size:
         raise IsonumError(f"one row a state, shape (n, d), was expected in {file}, got {x.shape}. Reshape it.")
-    if gaps := int((~np.isfinite(x)).sum()):
-        raise IsonumError(f"finite numbers were expected in {file}, got {gaps} that are not. Fill or drop them.")
+    if len(gaps := np.argwhere(~np.isfinite(x))):
+        got = "{} that are not, the first in row {}, column {} (from 1)".format(len(gaps), *gaps[0] + 1)
+        raise IsonumError(f"finite numbers were expected in {file}, got {got}. Fill or drop them.")
     return x
 
 
@@ -182,6 +187,18 @@ def _kept(h: np.ndarray, words: argparse.Namespace, rng: np.random.Generator) ->
     return kept, notes
 
 
+def _cautions(y: np.ndarray, words: argparse.Namespace) -> Iterator[str]:
+    """What the answer takes for granted of these targets."""
+    import numpy as np
+
+    if not words.classes and len(np.unique(y)) == 2:
+        yield "targets take two values: if they are classes, add --classes"
+    if words.classes and words.readout == "ridge" and words.penalty is None:
+        yield "the penalty is tuned here: LogisticRegressionCV() tunes it, LogisticRegression() does not"
+    if words.classes and words.readout != "adamw":
+        yield "accuracy is that of rows that judge, each left out in turn, whatever --rows is"
+
+
 def _one_hot(y: np.ndarray, file: str) -> np.ndarray:
     import numpy as np
 
@@ -204,7 +221,9 @@ def _relevant(pairs: np.ndarray, q: np.ndarray, documents: np.ndarray) -> np.nda
     relevant = np.zeros(top, dtype=bool)
     relevant[tuple(pairs.astype(int).T)] = True
     if not relevant.any(1).all() or len(q) < 20:
-        raise IsonumError("20 queries or more, each with a relevant document, were expected. Leave the others out.")
+        raise IsonumError(
+            f"20 queries or more, each with a relevant document, were expected, got {relevant.any(1).sum()}."
+        )
     return relevant
 
 
@@ -221,9 +240,9 @@ def _table(told: Advice, words: argparse.Namespace) -> str:
     """For people: how isotropic, what each remedy would do, where the target lies, and the verdict."""
     search = told.unit == "nDCG@10"
     kind = f"{words.readout} on classes as 0 and 1 (for logistic regression)" if words.classes else words.readout
-    what = f"search by cosine among {told.n}" if search else f"{kind}, learned from {told.rows} rows"
+    what = f"search by cosine among {told.n}" if search else f"{kind}, foretold for {told.rows} rows that teach"
     measure, turn = ("nDCG@10", lambda v: f"{-v:+.3f}") if search else ("R2", lambda v: f"{math.expm1(v):+.1%}")
-    lines = [f"{what}, d = {told.d}, judged on {told.judged}: {measure} {told.level:.3f} with nothing done"]
+    lines = [f"{what}, d = {told.d}, judged on {told.judged} held out: {measure} {told.level:.3f} with nothing done"]
     lines += ["Isotropy of your states, which alone decides nothing:", *told.isotropy]
     lines += ["", *_columns(told, turn, search)]
     if told.istar:
