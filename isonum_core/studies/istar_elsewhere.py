@@ -100,8 +100,7 @@ def on_top_of_stopping(found: Elsewhere) -> pd.DataFrame:
 
 def at_equal_loss(found: Elsewhere, weight: float, arm: str = "istar") -> pd.DataFrame:
     """NLL under an arm minus that without, where both have the same training loss: a row a group."""
-    rows = found.rows
-    own = rows[rows.arm.isin(("none", arm))].rename(columns={"value": "weight"})
+    own = found.rows.query("arm in ('none', @arm)").rename(columns={"value": "weight"})
     return over_pairs(equal_fit(own.sort_values("step"))[weight].dropna())
 
 
