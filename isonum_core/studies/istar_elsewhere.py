@@ -24,6 +24,7 @@ from isonum_core.studies.istar_equal_fit import equal_fit
 from isonum_core.studies.istar_verdicts import tuned
 
 RUN = ["n", "target", "arm", "value", "seed"]
+CALLED = {"smollm2": "SmolLM2", "praise": "MiniLM, praise", "package": "MiniLM, package", "scratch": "from scratch"}
 BOTH = {"CosReg": "cosreg", "mean share": "mean_share"}
 WAYS_ON_TEXT = {
     "weight > 0": ("istar", (0.1, 0.3, 5.0)),
@@ -99,8 +100,7 @@ def on_top_of_stopping(found: Elsewhere) -> pd.DataFrame:
 
 def at_equal_loss(found: Elsewhere, weight: float, arm: str = "istar") -> pd.DataFrame:
     """NLL under an arm minus that without, where both have the same training loss: a row a group."""
-    rows = found.rows
-    own = rows[rows.arm.isin(("none", arm))].rename(columns={"value": "weight"})
+    own = found.rows.query("arm in ('none', @arm)").rename(columns={"value": "weight"})
     return over_pairs(equal_fit(own.sort_values("step"))[weight].dropna())
 
 
@@ -113,8 +113,8 @@ def shifted(found: Elsewhere, value: str, arm: str, weight: float) -> pd.DataFra
 
 def _none_is_better(found: Elsewhere) -> Verdict:
     rows = on_top_of_stopping(found)
-    sure = [f"{way} ({n})" for (n, way), row in rows.iterrows() if row["mean"] < 0 and row.p_holm < 0.05]
-    return Verdict(decided(not sure, *rows.low), f"better: {', '.join(sure) or 'none'}; of {len(rows)}")
+    sure = [f"{way} ({CALLED[n]})" for (n, way), row in rows.iterrows() if row["mean"] < 0 and row.p_holm < 0.05]
+    return Verdict(decided(not sure, *rows.low), f"surely better, of {len(rows)}: {', '.join(sure) or 'none'}")
 
 
 def _little(found: Elsewhere) -> Verdict:
@@ -125,7 +125,7 @@ def _little(found: Elsewhere) -> Verdict:
 
 def _mean_falls(found: Elsewhere) -> Verdict:
     rows = shifted(found, "mean_share", "mean_share", 5.0)
-    words = "; ".join(f"{group}: {_printed(row)}" for group, row in rows.iterrows())
+    words = "; ".join(f"{CALLED[group]}: {_printed(row)}" for group, row in rows.iterrows())
     return Verdict(decided((rows.high < 0).all(), *rows.high), words)
 
 
@@ -137,7 +137,7 @@ def _halves_apart(found: Elsewhere) -> Verdict:
 
 def _equal_loss(found: Elsewhere) -> Verdict:
     rows = at_equal_loss(found, -0.3)
-    words = "; ".join(f"{group}: {_printed(row)}" for group, row in rows.iterrows())
+    words = "; ".join(f"{CALLED[group]}: {_printed(row)}" for group, row in rows.iterrows())
     return Verdict(decided((rows.low > -0.01).all(), *rows.low), words)
 
 

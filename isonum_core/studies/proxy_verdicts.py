@@ -24,11 +24,12 @@ from isonum_core.statistics.ranks import correlations
 from isonum_core.studies.proxy import ACTED, ENDS, SERIES, TEXTS, WAYS
 from isonum_core.studies.proxy_readouts import FREE, LABELLED
 
-CELL = ["network", "trained", "world", "target"]
-FACTORS = ["network", "world", "target"]
+CELL, FACTORS = ["network", "trained", "world", "target"], ["network", "world", "target"]
 NUMBERS = (*FREE, *LABELLED, "elsewhere")
 FIRST = ("first", "first lead", "factor")
 SKILL, LEAST, WITH_DEPTH, DRAWS = 0.9, 4, 6, 300
+CALLED = {"left_out": "leaving one out", "foretold": "spectrum and alignment", "curve": "the power law"}
+READERS = {"weak": "weak ridge", "tuned": "tuned ridge", "fixed": "fixed penalty", "stopped": "descent, 32 steps"}
 
 
 def with_rivals(table: pd.DataFrame) -> pd.DataFrame:
@@ -217,9 +218,8 @@ def _correlation_of(number: str, holds):
     def judge(found: Proxies) -> Verdict:
         rows = {kind: of.loc[(number, "plain")] for kind, of in found.relations.items()}
         words = "; ".join(f"{kind} {_printed(row)}" for kind, row in rows.items())
-        return Verdict(
-            decided(all(holds(row.value) for row in rows.values()), *(r.value for r in rows.values())), words
-        )
+        held = all(holds(row.value) for row in rows.values())
+        return Verdict(decided(held, *(row.value for row in rows.values())), words)
 
     return judge
 
@@ -227,7 +227,7 @@ def _correlation_of(number: str, holds):
 def _nearer(end: str, holds):
     def judge(found: Proxies) -> Verdict:
         rows = found.foresight.loc[(end, "lead")]
-        words = "; ".join(f"over {way.replace('_', ' ')} {_printed(row)}" for way, row in rows.iterrows())
+        words = "; ".join(f"over {CALLED[way]} {_printed(row)}" for way, row in rows.iterrows())
         return Verdict(decided(holds(rows.loc["left_out"], rows.loc["curve"]), *rows.low), words)
 
     return judge
@@ -236,14 +236,14 @@ def _nearer(end: str, holds):
 def _change_told(found: Proxies) -> Verdict:
     rows = found.foresight.xs("change", level="what").drop(index=["left_out", "hindsight"], level="way")
     held = all(rows.value[end, "foretold"] > max(0.5, rows.value[end, "curve"]) for end in ENDS)
-    words = "; ".join(f"{end}, {way} {_printed(row)}" for (end, way), row in rows.iterrows())
+    words = "; ".join(f"{READERS[end]} by {CALLED[way]} {_printed(row)}" for (end, way), row in rows.iterrows())
     return Verdict(decided(held, *rows.value), words)
 
 
 def _with_many(what: str):
     def judge(found: Proxies) -> Verdict:
         rows = found.whitening.loc[[("fixed", "many", what), ("stopped", "many", what)]]
-        words = "; ".join(f"{readout} {_printed(row)}" for (readout, *_), row in rows.iterrows())
+        words = "; ".join(f"{READERS[readout]} {_printed(row)}" for (readout, *_), row in rows.iterrows())
         return Verdict(decided((rows.low > 0).all(), *rows.low), words)
 
     return judge
