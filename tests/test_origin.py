@@ -28,7 +28,8 @@ def test_a_clean_tree_is_known_from_a_changed_one(tmp_path):
 
 
 def test_versions_are_those_that_run():
-    assert environment("cpu", "isonum")["versions"].items() >= {"torch": torch.__version__}.items()
+    # a build has a name of its own, such as +cpu, which not every index gives it
+    assert environment("cpu")["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert "isonum" in environment("cpu", "isonum")["versions"] and "isonum" not in environment("cpu")["versions"]
 
 

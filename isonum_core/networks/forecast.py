@@ -8,9 +8,13 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from isonum_core.errors import IsonumError
 from isonum_core.worlds.tokens import EOS, PAD, MeanScale
+
+# What transformers calls the keys and values of tokens that were read: since 5.24 by the first name.
+CACHE = next(name for name in ("cache", "past_key_values") if name in CausalLMOutputWithPast.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,12 @@ def sample_paths(
     read = _ids(coded).to(next(model.parameters()).device)
     first, drawn, cache = tokeniser.n_special + 1, [], None
     if read.shape[1] > 1:
-        cache = model(input_ids=read[:, :-1], use_cache=True).past_key_values
+        cache = model(input_ids=read[:, :-1], use_cache=True)[CACHE]
         cache.batch_repeat_interleave(paths)
     fed = read[:, -1:].repeat_interleave(paths, dim=0)
     for _ in range(horizon):
-        out = model(input_ids=fed, past_key_values=cache, use_cache=True)
-        cache = out.past_key_values
+        out = model(input_ids=fed, use_cache=True, **{CACHE: cache})
+        cache = out[CACHE]
         weights = out.logits[:, -1, first:].float().softmax(-1)
         fed = first + torch.multinomial(weights, 1, generator=generator)
         drawn.append(fed)

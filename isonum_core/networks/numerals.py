@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isonum_core.errors import IsonumError
+from isonum_core.networks.forecast import CACHE
 from isonum_core.networks.models import Checkpoint
 
 DIGITS, LEVELS = 2, 100
@@ -53,8 +54,8 @@ class Numerals:
     def heard(self, ids: Int[Tensor, "B N"], cache: Any = None, **how) -> tuple[Float[Tensor, "B N 10"], Any]:
         """Logits of the ten digits after each token, whose head has no bias, and the cache that holds the tokens."""
         model = self.checkpoint.model
-        out = model.base_model(input_ids=ids, past_key_values=cache, use_cache=True, **how)
-        return out.last_hidden_state @ model.get_output_embeddings().weight[self.words[0]].T, out.past_key_values
+        out = model.base_model(input_ids=ids, use_cache=True, **{CACHE: cache}, **how)
+        return out.last_hidden_state @ model.get_output_embeddings().weight[self.words[0]].T, out[CACHE]
 
     def read(self, levels: Int[np.ndarray, "T"]) -> SeriesRead:
         """One pass over a series; everything else is answered from it."""
