@@ -42,7 +42,9 @@ def test_a_statement_rests_on_what_it_and_its_proof_refer_to():
     [
         ("-0.92 [-0.97, -0.86]", "−0.92\xa0[−0.97,\xa0−0.86]"),
         ("+0.29 [-0.12, +0.59], say", "+0.29\xa0[−0.12,\xa0+0.59], say"),
-        ("43 % [40 %, 46 %]", "43 %\xa0[40 %,\xa046 %]"),
+        ("43 % [40%, 46 %]", "43\xa0%\xa0[40\xa0%,\xa046\xa0%]"),
+        (" % of 2.5%", "\xa0% of 2.5\xa0%"),
+        ("a % b, 3%20", "a % b, 3%20"),
         ("(-1, -.5)", "(−1, −.5)"),
         ("[2025] and [1, Theorem 2]", "[2025] and [1, Theorem 2]"),
         ("1e-05 [-2e-05, 3e-05]", "1e-05\xa0[−2e-05,\xa03e-05]"),
@@ -96,6 +98,16 @@ def test_the_cells_of_a_table_know_their_heads():
     assert made.count('scope="col" role="columnheader"') == 3 and made.startswith('<table data-cards role="table"')
     narrow = table.format("<th>one</th><th>two</th>", "<tr><td>a</td><td>b</td></tr>")
     assert carded(narrow) == narrow
+
+
+def test_a_card_has_a_name_of_its_own():
+    heads = "<th>weight</th><th>step</th><th>gain</th>"
+    row = "<tr><td>{}</td><td>{}</td><td>1</td></tr>".format
+    page = '<table class="table"><thead><tr>' + heads + "</tr></thead><tbody>{}</tbody></table>"
+    numbers = carded(page.format(row("0.1", "100") + row("0.1", "200")))
+    assert numbers.count('aria-hidden="true">weight<') == 2 == numbers.count("data-name")
+    words = carded(page.format(row("GPT-2", "100") + row("T5", "100")))
+    assert 'aria-hidden="true">weight<' not in words and "data-name" not in words
 
 
 def test_a_word_leads_to_the_first_page_that_exists():

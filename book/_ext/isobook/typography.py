@@ -1,4 +1,4 @@
-"""Numbers as they are printed: a true minus, powers of ten, intervals in one piece, and no stop alone on its line."""
+"""Numbers as they are printed: a true minus, powers of ten, percent and intervals in one piece, and no stop alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 # A hyphen with a digit behind it, and before it neither a letter nor a digit (2026-11-26, 1e-05) nor a path or option.
 MINUS = re.compile(r"(?<![\w/.\-−–])-(?=\.?\d)")
-NUMBER = r"[+−]?\d[\d.,]*\d*(?:e[+-]?\d+)?(?: ?%)?"
+NUMBER = r"[+−]?\d[\d.,]*\d*(?:e[+-]?\d+)?(?:\u00a0?%)?"
 INTERVAL = re.compile(rf"(?:(?<=\d)|(?<=%)) (?=\[{NUMBER}, {NUMBER}\])|(?<=,) (?={NUMBER}\])")
+# Behind a digit, or at the start of a text, where the digit is a value that was pasted before it.
+PERCENT = re.compile(r"(?:(?<=\d)|^) ?%(?!\w)")
 # A number as Python prints it when it is large or small. A hash of a commit has more digits on one of its sides.
 POWER = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)e([+-]?)0*(\d{1,3})(?!\w)")
 VERBATIM = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.comment)
@@ -22,6 +24,7 @@ GLUED = re.compile(
 
 def set_numbers(text: str) -> str:
     """ "-0.1 [-0.2, 0.1]" as it is printed."""
+    text = PERCENT.sub("\N{NO-BREAK SPACE}%", text)
     return INTERVAL.sub("\N{NO-BREAK SPACE}", MINUS.sub("\N{MINUS SIGN}", text))
 
 
