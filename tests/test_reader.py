@@ -17,7 +17,7 @@ from isobook.previews import element, snippets
 from isobook.reading import minutes, spoken
 from isobook.tables import carded
 from isobook.theorems import rests_on
-from isobook.typography import keep_with_formulas, set_numbers, set_powers
+from isobook.typography import break_formulas, keep_with_formulas, pieces, set_numbers, set_powers
 from isobook.words import places
 from small_book import built
 
@@ -79,6 +79,25 @@ def test_a_stop_stays_with_its_formula(before, after, rest):
         f'a <span class="whole">{before}{FORMULA}{after}</span>{rest}'
     )
     assert keep_with_formulas(f"a {FORMULA} b") == f"a {FORMULA} b"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (r"\ker F(h)", r"=\{v: Wv=0\}", r"=\ker W_c"),
+        (r"\sum_{i=1}^n\lvert x_i\rvert", r"\le\left(\sum x=1\right)", r"=0"),
+        (r"\left|x=y\right|=1",),
+        (r"\begin{cases}a&x\\b&y\end{cases}=1",),
+        ("[0,1)", "=a", "=b"),
+        ("x",),
+    ],
+)
+def test_a_long_formula_breaks_at_its_relations(parts):
+    assert pieces("".join(parts)) == list(parts)
+    html = r'<span class="math notranslate nohighlight">\({}\)</span>'.format
+    short, long = html("a=b"), "a" * 30
+    assert break_formulas(short) == short
+    assert break_formulas(html(f"{long}=b")) == html(long) + html("{}=b")
 
 
 def test_the_cells_of_a_table_know_their_heads():
