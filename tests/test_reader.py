@@ -88,7 +88,7 @@ def test_a_stop_stays_with_its_formula(before, after, rest):
         (r"\sum_{i=1}^n\lvert x_i\rvert", r"\le\left(\sum x=1\right)", r"=0"),
         (r"\left|x=y\right|=1",),
         (r"\begin{cases}a&x\\b&y\end{cases}=1",),
-        ("[0,1)", "=a", "=b"),
+        ("[0,1)", "=a", "+f(x+y)", "=b"),
         ("x",),
     ],
 )

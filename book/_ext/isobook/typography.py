@@ -1,6 +1,6 @@
 """Numbers as they are printed: a true minus, powers of ten, percent and intervals in one piece, and no stop alone.
 
-A long inline formula is set in pieces that begin with its relations, so that a narrow screen can break it there.
+A long inline formula is set in pieces that begin with relations or a plus, so that a narrow screen can break it there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GLUED = re.compile(
     r'([(\[“‘+−±~≈]?)(<span class="math notranslate nohighlight"[^>]*>.*?</span>)([^\s<\-–—/…]*-?)', re.DOTALL
 )
 
-RELATIONS = ("=", r"\le", r"\leq", r"\ge", r"\geq", r"\approx", r"\sim", r"\propto", r"\mapsto")
+RELATIONS = ("=", r"\le", r"\leq", r"\ge", r"\geq", r"\approx", r"\sim", r"\propto", r"\preceq", r"\mapsto", "+")
 LONG = 14  # em
 
 
@@ -51,11 +51,11 @@ def set_powers(text: str) -> list[nodes.Node]:
 
 
 def pieces(tex: str) -> list[str]:
-    """A formula, cut before each relation that stands in no bracket; in one piece where that could part a pair."""
+    """A formula, cut before each relation and plus outside of brackets; whole where that could part a pair."""
     depth, cuts = 0, [0]
     for sign in re.finditer(r"\\[a-zA-Z]+|\\?.", tex, re.DOTALL):
         depth += (sign[0].lstrip("\\") in tuple("{([")) - (sign[0].lstrip("\\") in tuple("})]"))
-        if not depth and sign[0] in RELATIONS and tex[cuts[-1] : sign.start()].strip(" !,:;&\\"):
+        if not depth and sign[0] in RELATIONS and tex[cuts[-1] : sign.start()].strip(" !,:;&=\\"):
             cuts.append(sign.start())
     made = [tex[a:b] for a, b in zip(cuts, [*cuts[1:], None], strict=True)]
     whole = depth or any(part.count(r"\left") != part.count(r"\right") for part in made) or r"\begin" in tex
