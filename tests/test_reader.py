@@ -17,7 +17,7 @@ from isobook.previews import element, snippets
 from isobook.reading import minutes, spoken
 from isobook.tables import carded
 from isobook.theorems import rests_on
-from isobook.typography import keep_with_formulas, set_numbers, set_powers
+from isobook.typography import break_formulas, keep_with_formulas, pieces, set_numbers, set_powers
 from isobook.words import places
 from small_book import built
 
@@ -42,7 +42,9 @@ def test_a_statement_rests_on_what_it_and_its_proof_refer_to():
     [
         ("-0.92 [-0.97, -0.86]", "−0.92\xa0[−0.97,\xa0−0.86]"),
         ("+0.29 [-0.12, +0.59], say", "+0.29\xa0[−0.12,\xa0+0.59], say"),
-        ("43 % [40 %, 46 %]", "43 %\xa0[40 %,\xa046 %]"),
+        ("43 % [40%, 46 %]", "43\xa0%\xa0[40\xa0%,\xa046\xa0%]"),
+        (" % of 2.5%", "\xa0% of 2.5\xa0%"),
+        ("a % b, 3%20", "a % b, 3%20"),
         ("(-1, -.5)", "(−1, −.5)"),
         ("[2025] and [1, Theorem 2]", "[2025] and [1, Theorem 2]"),
         ("1e-05 [-2e-05, 3e-05]", "1e-05\xa0[−2e-05,\xa03e-05]"),
@@ -79,6 +81,25 @@ def test_a_stop_stays_with_its_formula(before, after, rest):
     assert keep_with_formulas(f"a {FORMULA} b") == f"a {FORMULA} b"
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (r"\ker F(h)", r"=\{v: Wv=0\}", r"=\ker W_c"),
+        (r"\sum_{i=1}^n\lvert x_i\rvert", r"\le\left(\sum x=1\right)", r"=0"),
+        (r"\left|x=y\right|=1",),
+        (r"\begin{cases}a&x\\b&y\end{cases}=1",),
+        ("[0,1)", "=a", "+f(x+y)", "=b"),
+        ("x",),
+    ],
+)
+def test_a_long_formula_breaks_at_its_relations(parts):
+    assert pieces("".join(parts)) == list(parts)
+    html = r'<span class="math notranslate nohighlight">\({}\)</span>'.format
+    short, long = html("a=b"), "a" * 30
+    assert break_formulas(short) == short
+    assert break_formulas(html(f"{long}=b")) == html(long) + html("{}=b")
+
+
 def test_the_cells_of_a_table_know_their_heads():
     heads = ("<p>one</p>", '<p><a href="#x">two</a></p>', "<p>three</p>")
     row = "".join(f"<td><p>{text}</p></td>" for text in ("a", "b", "a cell of more than twenty-two letters"))
@@ -96,6 +117,16 @@ def test_the_cells_of_a_table_know_their_heads():
     assert made.count('scope="col" role="columnheader"') == 3 and made.startswith('<table data-cards role="table"')
     narrow = table.format("<th>one</th><th>two</th>", "<tr><td>a</td><td>b</td></tr>")
     assert carded(narrow) == narrow
+
+
+def test_a_card_has_a_name_of_its_own():
+    heads = "<th>weight</th><th>step</th><th>gain</th>"
+    row = "<tr><td>{}</td><td>{}</td><td>1</td></tr>".format
+    page = '<table class="table"><thead><tr>' + heads + "</tr></thead><tbody>{}</tbody></table>"
+    numbers = carded(page.format(row("0.1", "100") + row("0.1", "200")))
+    assert numbers.count('aria-hidden="true">weight<') == 2 == numbers.count("data-name")
+    words = carded(page.format(row("GPT-2", "100") + row("T5", "100")))
+    assert 'aria-hidden="true">weight<' not in words and "data-name" not in words
 
 
 def test_a_word_leads_to_the_first_page_that_exists():

@@ -66,7 +66,7 @@ def iso_score_star(m: Moments, zeta: float, c0: float | Array | None = None) -> 
     """IsoScore of the shrunk covariance S = (1 - zeta) C + zeta C0, in [0, 1] for a positive semi-definite C0.
 
     c0=None takes C0 = (tr C / d) I, which is unchanged by scaling; then 1/PR* - 1/d = (1 - zeta)^2 (1/PR - 1/d).
-    c0=c takes c I. With c fixed, shrinking all states raises the score; c = 1 is the fallback of the authors' code.
+    c0=c takes c I. With c fixed, shrinking all states raises the score; c = 1 is what the authors advise.
     A matrix (d, d) is C0 itself, such as a pooled covariance, taken to be positive semi-definite. S is never
     formed, and no C is either when n < d.
     Rudman and Eickhoff 2024 (arXiv 2305.19358), I-STAR; zeta = 0 is IsoScore, zeta = 1 the score of C0.
@@ -183,7 +183,7 @@ SCORES: dict[str, Score] = {
         n_less_than_d="biased low; cannot exceed (n - 2)/(d - 1)",
         null=null.iso_score_null,
         source="Rudman et al. 2022, arXiv 2108.07344, in seven steps",
-        errata="The package 2.0.1 takes sqrt(n) in float32, so it agrees to 5e-7 only.",
+        errata="The PyPI package IsoScore 2.0.1 takes sqrt(d) in float32, so it agrees to 5e-7 only.",
     ),
     "iso_score_star": _spectral(
         name="IsoScore*",
@@ -191,9 +191,9 @@ SCORES: dict[str, Score] = {
         formula="(PR(S) - 1)/(d - 1), S = (1 - zeta) C + zeta (tr C/d) I, here zeta = 0.2",
         range=("0", "1"),
         unchanged_by=frozenset({"shift", "rotate", "scale", "duplicate"}),
-        n_less_than_d="biased low, lifted by C0",
+        n_less_than_d="biased low, lifted by (tr C/d) I",
         source="Rudman and Eickhoff 2024, arXiv 2305.19358",
-        errata="With C0 = I, the fallback of the authors' code, it rises as the states shrink.",
+        errata="With C0 = I, advised where no larger sample is at hand, it rises as the states shrink.",
     ),
     "participation_ratio": _spectral(
         name="participation ratio",

@@ -92,7 +92,7 @@ def images(id: str, alt: str, files: dict, prefix: str) -> str:
 
 
 def frame(picture: str) -> str:
-    """A picture that a tap enlarges, and the word that says so, which site.css shows on narrow screens; no script."""
+    """A picture that a tap enlarges, and a button that says so, which site.css shows on narrow screens; no script."""
     cue = '<span class="fig-cue"><input type="checkbox" aria-label="Enlarge the figure"> Enlarge</span>'
     return f'<label class="fig-frame">{picture}{cue}</label>'
 

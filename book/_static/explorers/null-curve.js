@@ -8,7 +8,7 @@
     if (score > cap + 0.0005) return `No ${n} points in ${d} dimensions score above ${cap.toFixed(3)}: check n and d.`;
     if (score > high) return "More even than chance: these points are not independent draws.";
     if (score >= low) return `${n} points cannot tell this cloud from an isotropic one.`;
-    return `This is not isotropic: ${n} points of a Gaussian law show it when the law has IsoScore ${isoScore(law, d).toFixed(3)}, or ${law.toFixed(1)} of ${d} directions.`;
+    return `This is not isotropic: if the points are Gaussian, their law has IsoScore ${isoScore(law, d).toFixed(3)} (${law.toFixed(1)} of ${d} directions).`;
   }
   isonumMath.verdict = verdict;
 
