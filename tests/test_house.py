@@ -120,6 +120,17 @@ def test_code_is_linted_and_formatted(rule):
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_the_cells_of_a_chapter_are_linted(path):
+    """As one program, from above to below; names that nothing has given are errors here."""
+    cells = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+    # a cell ends with what it shows, is short of lines, and imports where a reader first needs it
+    allowed = "B018,B023,B905,E402,E501,E731,E741"
+    words = ["-m", "ruff", "check", "--isolated", "--select", "E,F,UP,B", "--ignore", allowed, "--quiet", "-"]
+    done = subprocess.run([sys.executable, *words], input="\n\n\n".join(cells), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
 def test_a_chapter_is_thin(path):
     cells = [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
     assert not [source for source in cells if len(source.splitlines()) > 25]
