@@ -16,9 +16,10 @@ SPOKEN = tomllib.loads(Path(__file__).with_name("spoken.toml").read_text(encodin
 
 
 def spoken(text: str) -> str:
-    """The text with names as people say them: "gp_mixture" is "mixture of Gaussian processes", "block.0" "block 1".
+    """The text with names as people say them. They count blocks from 1, code from 0; what stands in code font stays.
 
-    Blocks are counted from 1 where people read, from 0 where code does. What stands in code font stays.
+    >>> spoken("gp_mixture after block.0 of `gpt2`")
+    'mixture of Gaussian processes after block 1 of `gpt2`'
     """
 
     def said(hit: re.Match) -> str:
@@ -56,8 +57,7 @@ def tabled(head: Iterable[object], rows: Iterable[Iterable[object]]) -> Markdown
     head = list(map(str, head))
     below = r"\1<br>[" if len(head) >= 5 else r"\1 ["
     rows = [[re.sub(r"(\d) \[", below, str(cell).strip() or "–") for cell in row] for row in rows]
-    lines = [head, ["---"] * len(head), *rows]
-    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)))
 
 
 def interval(value: float, low: float, high: float, digits: int = 2, sign: bool = True) -> str:
