@@ -232,7 +232,7 @@ _add("leaky_spikes", "drive a step", (0.055, 0.06, 0.08, 0.12), "Charges up thro
 _add("bent_cycle", "weight of the bend", (0.0, 0.05, 0.1, 0.15), "Exponential autoregression of two lags.", _expar)
 _add("arch", "weight of the last shock", (0.1, 0.3, 0.6, 0.9), "AR(1) of 0.8 with ARCH shocks.", _arch)
 _add("lorenz", "steps of time between samples", (0.02, 0.05, 0.1, 0.2), "First coordinate of Lorenz' flow.", _lorenz)
-_add("rossler", "c", (4.0, 5.7, 9.0, 13.0), "First coordinate of Roessler's flow, sampled at 0.5.", _rossler)
+_add("rossler", "c", (4.0, 5.7, 9.0, 13.0), "First coordinate of Rössler's flow, sampled at 0.5.", _rossler)
 _add("predators", "pull of the predators", (0.5, 1.0, 2.0, 4.0), "Lotka and Volterra's prey, under noise.", _predator)
 _add("tent_map", "slope", (1.2, 1.5, 1.8, 1.95), "Tent map, no noise.",
      lambda k, T, r, n: _path(lambda x, t: (k * np.minimum(x[0], 1 - x[0]),), (r.uniform(0.1, 0.9, n),), T))
