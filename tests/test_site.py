@@ -385,8 +385,10 @@ def test_on_paper_stands_the_text_and_nothing_else(tab, server):
 
 
 def test_the_short_answer_prints_on_two_pages(tab, server):
+    tab.goto(server + "search.html?q=whitening")  # whose matches are marked on the next page, and not on paper
+    tab.wait_for_selector("#search-results li")
     tab.goto(server + "book/whiten.html")
-    tab.evaluate("MathJax.startup.document.lazyTypesetAll()")
+    settle(tab)
     paper = tab.pdf(format="A4", margin=dict.fromkeys(["top", "bottom", "left", "right"], "1cm"))  # as browsers do
     assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 2
 
